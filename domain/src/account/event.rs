@@ -1,0 +1,164 @@
+//! What has happened to an account.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use super::Opening;
+use crate::id::{PaymentId, PostingId, UserId};
+use crate::money::Money;
+
+/// Who an account belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A client's user; never below zero.
+    User {
+        /// The user.
+        user_id: UserId,
+    },
+    /// The engine itself, for instance `settlement:card`; may go below zero.
+    System {
+        /// What the account is for.
+        purpose: String,
+    },
+}
+
+/// A fact about an account. Amounts are positive; the name says the direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountEvent {
+    /// The account exists from now on.
+    AccountOpened(Opening),
+    /// Money came in from outside.
+    FundsDeposited {
+        /// The posting that this is a leg of.
+        posting_id: PostingId,
+        /// How much.
+        amount: Money,
+        /// The client's own name for it.
+        reference: String,
+    },
+    /// Money left to outside.
+    FundsWithdrawn {
+        /// The posting that this is a leg of.
+        posting_id: PostingId,
+        /// How much.
+        amount: Money,
+        /// The client's own name for it.
+        reference: String,
+    },
+    /// An amount was set aside for a payment.
+    FundsHeld {
+        /// Whose hold it is.
+        payment_id: PaymentId,
+        /// How much.
+        amount: Money,
+    },
+    /// A hold was spent.
+    HoldCaptured {
+        /// Whose hold it was.
+        payment_id: PaymentId,
+        /// How much was spent.
+        amount: Money,
+        /// What was left of the hold and given back.
+        released: Money,
+    },
+    /// A hold was given back.
+    HoldReleased {
+        /// Whose hold it was.
+        payment_id: PaymentId,
+        /// How much.
+        amount: Money,
+    },
+    /// The receiving leg of a posting.
+    FundsCredited {
+        /// The posting that this is a leg of.
+        posting_id: PostingId,
+        /// How much.
+        amount: Money,
+    },
+    /// The giving leg of a posting.
+    FundsDebited {
+        /// The posting that this is a leg of.
+        posting_id: PostingId,
+        /// How much.
+        amount: Money,
+    },
+    /// Nothing may leave from now on.
+    AccountFrozen {
+        /// Why.
+        reason: String,
+    },
+    /// Money may leave again.
+    AccountUnfrozen,
+    /// Nothing will move again.
+    AccountClosed,
+}
+
+impl AccountEvent {
+    /// What this event adds to `posted`, in minor units: its leg of a posting. The legs of one
+    /// posting sum to zero.
+    #[must_use]
+    pub const fn posted_minor(&self) -> i64 {
+        match self {
+            Self::FundsDeposited { amount, .. } | Self::FundsCredited { amount, .. } => amount.minor,
+            Self::FundsWithdrawn { amount, .. }
+            | Self::FundsDebited { amount, .. }
+            | Self::HoldCaptured { amount, .. } => -amount.minor,
+            Self::AccountOpened(_)
+            | Self::FundsHeld { .. }
+            | Self::HoldReleased { .. }
+            | Self::AccountFrozen { .. }
+            | Self::AccountUnfrozen
+            | Self::AccountClosed => 0,
+        }
+    }
+
+    /// What this event adds to `held`, in minor units.
+    #[must_use]
+    pub const fn held_minor(&self) -> i64 {
+        match self {
+            Self::FundsHeld { amount, .. } => amount.minor,
+            Self::HoldReleased { amount, .. } => -amount.minor,
+            Self::HoldCaptured { amount, released, .. } => -(amount.minor + released.minor),
+            Self::AccountOpened(_)
+            | Self::FundsDeposited { .. }
+            | Self::FundsWithdrawn { .. }
+            | Self::FundsCredited { .. }
+            | Self::FundsDebited { .. }
+            | Self::AccountFrozen { .. }
+            | Self::AccountUnfrozen
+            | Self::AccountClosed => 0,
+        }
+    }
+
+    /// The event's name in the log, on Kafka and in the API.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AccountOpened(_) => "AccountOpened",
+            Self::FundsDeposited { .. } => "FundsDeposited",
+            Self::FundsWithdrawn { .. } => "FundsWithdrawn",
+            Self::FundsHeld { .. } => "FundsHeld",
+            Self::HoldCaptured { .. } => "HoldCaptured",
+            Self::HoldReleased { .. } => "HoldReleased",
+            Self::FundsCredited { .. } => "FundsCredited",
+            Self::FundsDebited { .. } => "FundsDebited",
+            Self::AccountFrozen { .. } => "AccountFrozen",
+            Self::AccountUnfrozen => "AccountUnfrozen",
+            Self::AccountClosed => "AccountClosed",
+        }
+    }
+
+    /// Version of the payload's shape, raised with an upcaster when the shape changes.
+    pub const VERSION: &'static str = "1";
+}
+
+impl DomainEvent for AccountEvent {
+    fn event_type(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        Self::VERSION.to_owned()
+    }
+}

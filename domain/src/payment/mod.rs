@@ -1,0 +1,380 @@
+//! A payment: one promise to move money from a payer, exactly once.
+//!
+//! ```text
+//! New ──► Initiated ──► Assessed ──► Reserved ──► Completed ──► (refunds)
+//!             │             │          │    └─(manual)► Authorized ──► Completed | Voided
+//!             ▼             ▼          ▼
+//!         Rejected        Failed   OutcomeUnknown ──► Completed | Authorized | Failed
+//!                                      └──► NeedsReview ──► Completed | Authorized | Failed
+//! ```
+//!
+//! Start at [`Payment::decide`]: every rule about when a payment may change is in that one
+//! function. [`Payment::apply`] holds no rules; it records what has already happened.
+//!
+//! **Invariant:** nothing here reads a clock, draws a random number or does I/O. What the risk
+//! service, the channel and an operator said arrives inside the command.
+
+mod command;
+mod error;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+pub use command::PaymentCommand;
+pub use error::PaymentError;
+pub use event::{
+    CaptureMode, FailureReason, PaymentDetails, PaymentEvent, ReviewOutcome, RiskAssessment, RiskLevel, Route,
+};
+
+use crate::id::{RefundId, TransactionId};
+use crate::money::Money;
+
+/// The source of the fold; see [`crate::account::FOLD_SOURCE`].
+pub const FOLD_SOURCE: &str = concat!(include_str!("mod.rs"), include_str!("event.rs"));
+
+/// Where a payment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Nothing has happened yet.
+    #[default]
+    New,
+    /// Asked for.
+    Initiated,
+    /// The risk is acceptable.
+    Assessed,
+    /// The risk is too high. Final.
+    Rejected,
+    /// The amount is held; the channel may have been asked.
+    Reserved,
+    /// The channel was asked, and its answer is not known.
+    OutcomeUnknown,
+    /// The channel guarantees the amount; waits for the client.
+    Authorized,
+    /// The money has moved. Final but for refunds.
+    Completed,
+    /// No money has moved. Final.
+    Failed,
+    /// An authorization was given up. Final.
+    Voided,
+    /// Waits for an operator.
+    NeedsReview,
+}
+
+impl PaymentStatus {
+    /// The name used in the API and in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Initiated => "initiated",
+            Self::Assessed => "assessed",
+            Self::Rejected => "rejected",
+            Self::Reserved => "reserved",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Authorized => "authorized",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Voided => "voided",
+            Self::NeedsReview => "needs_review",
+        }
+    }
+
+    /// Whether the saga has nothing left to do by itself.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::New | Self::Initiated | Self::Assessed | Self::Reserved | Self::OutcomeUnknown => false,
+            Self::Rejected
+            | Self::Authorized
+            | Self::Completed
+            | Self::Failed
+            | Self::Voided
+            | Self::NeedsReview => true,
+        }
+    }
+}
+
+/// One refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// How much.
+    pub amount: Money,
+    /// How far it is.
+    pub status: RefundStatus,
+}
+
+/// How far a refund is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStatus {
+    /// On its way.
+    Started,
+    /// Back with the payer.
+    Completed,
+    /// Not given back.
+    Failed,
+}
+
+/// State of one payment, rebuilt from its events.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Payment {
+    /// Absent until the payment is initiated.
+    pub details: Option<PaymentDetails>,
+    /// Where it is.
+    pub status: PaymentStatus,
+    /// What the risk step said.
+    pub risk: Option<RiskAssessment>,
+    /// The channel's transaction.
+    pub transaction_id: Option<TransactionId>,
+    /// Why it failed.
+    pub failure: Option<FailureReason>,
+    /// How much was taken.
+    pub captured: Option<Money>,
+    /// Refunds by id.
+    pub refunds: BTreeMap<RefundId, Refund>,
+}
+
+impl Payment {
+    /// Decides a command on this state: the events that follow, none when it has already happened.
+    ///
+    /// # Errors
+    /// [`PaymentError`] is the refusal, an answer for whoever asked.
+    pub fn decide(&self, command: PaymentCommand) -> Result<Vec<PaymentEvent>, PaymentError> {
+        use PaymentCommand as C;
+        use PaymentEvent as E;
+        use PaymentStatus as S;
+        // One line for each allowed step; whatever is not named is refused.
+        Ok(match (self.status, command) {
+            (S::New, C::Initiate(details)) => vec![E::PaymentInitiated(details)],
+            (_, C::Initiate(details)) => return self.repeat_of_initiate(&details),
+            (S::Initiated, C::AssessRisk(assessment)) => assess(assessment),
+            (S::Assessed, C::ReserveFunds) => vec![E::FundsReserved { amount: self.amount()? }],
+            (S::Reserved, C::ReserveFunds) => vec![],
+            (S::Initiated | S::Assessed, C::Fail(reason)) => vec![E::PaymentFailed { reason }],
+
+            (S::Reserved | S::OutcomeUnknown, C::ConfirmPaid { transaction_id }) => {
+                vec![self.paid(transaction_id)?]
+            }
+            (S::Completed | S::Authorized, C::ConfirmPaid { transaction_id })
+                if self.transaction_id.as_ref() == Some(&transaction_id) =>
+            {
+                vec![]
+            }
+            (S::Reserved | S::OutcomeUnknown, C::ConfirmDeclined { reason }) => {
+                vec![E::PaymentFailed { reason: FailureReason::ChannelDeclined { reason } }]
+            }
+            (S::Failed, C::ConfirmDeclined { reason })
+                if self.failure == Some(FailureReason::ChannelDeclined { reason: reason.clone() }) =>
+            {
+                vec![]
+            }
+            (S::Reserved, C::RecordOutcomeUnknown { reason }) => vec![E::ChannelOutcomeUnknown { reason }],
+            (S::OutcomeUnknown, C::RecordOutcomeUnknown { .. }) => vec![],
+            (S::Reserved | S::OutcomeUnknown, C::RequireReview { reason }) => {
+                vec![E::ReviewRequired { reason }]
+            }
+            (S::NeedsReview, C::RequireReview { .. }) => vec![],
+            (S::NeedsReview, C::ResolveReview { outcome, operator, reason }) => {
+                let consequence = match &outcome {
+                    ReviewOutcome::Paid { transaction_id } => self.paid(transaction_id.clone())?,
+                    ReviewOutcome::NotPaid => E::PaymentFailed { reason: FailureReason::ReviewedNotPaid },
+                };
+                vec![E::ReviewResolved { outcome, operator, reason }, consequence]
+            }
+
+            (S::Authorized, C::Capture { amount }) => vec![self.capture(amount)?],
+            (S::Authorized, C::Void { reason }) => vec![E::PaymentVoided { reason }],
+            (S::Voided, C::Void { .. }) => vec![],
+            (S::Completed, C::StartRefund { refund_id, amount }) => self.start_refund(refund_id, amount)?,
+            (S::Completed, C::CompleteRefund { refund_id, transaction_id }) => {
+                self.end_refund(refund_id, RefundStatus::Completed, |refund_id, amount| E::RefundCompleted {
+                    refund_id,
+                    amount,
+                    transaction_id,
+                })?
+            }
+            (S::Completed, C::FailRefund { refund_id, reason }) => {
+                self.end_refund(refund_id, RefundStatus::Failed, |refund_id, amount| E::RefundFailed {
+                    refund_id,
+                    amount,
+                    reason,
+                })?
+            }
+            (S::Initiated | S::Assessed, C::CompleteTransfer) if self.is_transfer() => {
+                vec![E::PaymentCompleted { transaction_id: None, captured: self.amount()? }]
+            }
+            (status, command) => {
+                return Err(PaymentError::WrongStatus { command: command.name(), status });
+            }
+        })
+    }
+
+    /// What is neither refunded nor on its way back, `None` before a capture.
+    #[must_use]
+    pub fn refundable(&self) -> Option<Money> {
+        let captured = self.captured?;
+        let returned: i64 = self
+            .refunds
+            .values()
+            .filter(|refund| refund.status != RefundStatus::Failed)
+            .map(|refund| refund.amount.minor)
+            .sum();
+        Some(Money::new(captured.minor - returned, captured.currency))
+    }
+
+    fn repeat_of_initiate(&self, details: &PaymentDetails) -> Result<Vec<PaymentEvent>, PaymentError> {
+        if self.details.as_ref() == Some(details) {
+            return Ok(vec![]);
+        }
+        Err(PaymentError::AlreadyExists { payment_id: details.payment_id.clone() })
+    }
+
+    fn paid(&self, transaction_id: TransactionId) -> Result<PaymentEvent, PaymentError> {
+        let captured = self.amount()?;
+        let manual = matches!(
+            self.details.as_ref().map(|details| &details.route),
+            Some(Route::Channel { capture: CaptureMode::Manual, .. })
+        );
+        Ok(if manual {
+            PaymentEvent::PaymentAuthorized { transaction_id }
+        } else {
+            PaymentEvent::PaymentCompleted { transaction_id: Some(transaction_id), captured }
+        })
+    }
+
+    fn capture(&self, amount: Money) -> Result<PaymentEvent, PaymentError> {
+        let authorized = self.amount()?;
+        if !amount.is_positive() || amount.currency != authorized.currency {
+            return Err(PaymentError::WrongAmount { requested: amount });
+        }
+        if amount.minor > authorized.minor {
+            return Err(PaymentError::CaptureTooLarge { authorized, requested: amount });
+        }
+        Ok(PaymentEvent::PaymentCompleted { transaction_id: self.transaction_id.clone(), captured: amount })
+    }
+
+    fn start_refund(&self, refund_id: RefundId, amount: Money) -> Result<Vec<PaymentEvent>, PaymentError> {
+        match self.refunds.get(&refund_id) {
+            Some(refund) if refund.amount == amount => return Ok(vec![]),
+            Some(_) => return Err(PaymentError::RefundExists { refund_id }),
+            None => {}
+        }
+        let refundable = self.refundable().ok_or(PaymentError::WrongAmount { requested: amount })?;
+        if !amount.is_positive() || amount.currency != refundable.currency {
+            return Err(PaymentError::WrongAmount { requested: amount });
+        }
+        if amount.minor > refundable.minor {
+            return Err(PaymentError::RefundTooLarge { refundable, requested: amount });
+        }
+        Ok(vec![PaymentEvent::RefundStarted { refund_id, amount }])
+    }
+
+    fn end_refund(
+        &self,
+        refund_id: RefundId,
+        end: RefundStatus,
+        event: impl FnOnce(RefundId, Money) -> PaymentEvent,
+    ) -> Result<Vec<PaymentEvent>, PaymentError> {
+        match self.refunds.get(&refund_id) {
+            Some(refund) if refund.status == RefundStatus::Started => {
+                let amount = refund.amount;
+                Ok(vec![event(refund_id, amount)])
+            }
+            Some(refund) if refund.status == end => Ok(vec![]),
+            _ => Err(PaymentError::RefundNotFound { refund_id }),
+        }
+    }
+
+    fn amount(&self) -> Result<Money, PaymentError> {
+        match &self.details {
+            Some(details) => Ok(details.amount),
+            None => Err(PaymentError::WrongStatus { command: "use", status: self.status }),
+        }
+    }
+
+    fn is_transfer(&self) -> bool {
+        matches!(self.details.as_ref().map(|details| &details.route), Some(Route::Transfer { .. }))
+    }
+}
+
+fn assess(assessment: RiskAssessment) -> Vec<PaymentEvent> {
+    let rejected = match &assessment {
+        RiskAssessment::Assessed { level: RiskLevel::High, score } => {
+            Some(PaymentEvent::PaymentRejected { score: *score })
+        }
+        RiskAssessment::Assessed { .. } | RiskAssessment::Degraded { .. } => None,
+    };
+    let mut events = vec![PaymentEvent::RiskAssessed { assessment }];
+    events.extend(rejected);
+    events
+}
+
+impl Aggregate for Payment {
+    const TYPE: &'static str = "payment";
+    type Command = PaymentCommand;
+    type Event = PaymentEvent;
+    type Error = PaymentError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Self::Command,
+        (): &Self::Services,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        for event in self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Self::Event) {
+        use PaymentEvent as E;
+        match event {
+            E::PaymentInitiated(details) => {
+                self.details = Some(details);
+                self.status = PaymentStatus::Initiated;
+            }
+            E::RiskAssessed { assessment } => {
+                self.risk = Some(assessment);
+                self.status = PaymentStatus::Assessed;
+            }
+            E::PaymentRejected { .. } => self.status = PaymentStatus::Rejected,
+            E::FundsReserved { .. } => self.status = PaymentStatus::Reserved,
+            E::ChannelOutcomeUnknown { .. } => self.status = PaymentStatus::OutcomeUnknown,
+            E::PaymentAuthorized { transaction_id } => {
+                self.transaction_id = Some(transaction_id);
+                self.status = PaymentStatus::Authorized;
+            }
+            E::PaymentCompleted { transaction_id, captured } => {
+                self.transaction_id = transaction_id;
+                self.captured = Some(captured);
+                self.status = PaymentStatus::Completed;
+            }
+            E::PaymentFailed { reason } => {
+                self.failure = Some(reason);
+                self.status = PaymentStatus::Failed;
+            }
+            E::PaymentVoided { .. } => self.status = PaymentStatus::Voided,
+            E::RefundStarted { refund_id, amount } => {
+                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Started });
+            }
+            E::RefundCompleted { refund_id, amount, .. } => {
+                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Completed });
+            }
+            E::RefundFailed { refund_id, amount, .. } => {
+                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Failed });
+            }
+            E::ReviewRequired { .. } => self.status = PaymentStatus::NeedsReview,
+            // What follows from it is the event behind it.
+            E::ReviewResolved { .. } => {}
+        }
+    }
+}
