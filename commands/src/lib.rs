@@ -1,1 +1,24 @@
-//! Placeholder.
+//! What the engine does when it is asked: command handlers and the payment saga.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`context`] | who asked, for what, in which trace: travels with every command into every event |
+//! | [`unit`] | a unit of work: commands that become durable together or not at all |
+//! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
+//! | [`idempotency`] | one request under one key is carried out once and answered the same again |
+//! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
+//! | [`saga`] | a payment from request to settled, whatever fails on the way |
+//! | [`system_accounts`] | which shard of the settlement and funding accounts this process books on |
+//!
+//! Start at [`saga::PaymentSaga::process`].
+//!
+//! **Invariant:** nothing here knows PostgreSQL, HTTP or Kafka, reads the clock or makes an id; all of
+//! that arrives through a port or inside a request.
+
+pub mod accounts;
+pub mod context;
+pub mod idempotency;
+pub mod ports;
+pub mod saga;
+pub mod system_accounts;
+pub mod unit;

@@ -21,9 +21,20 @@ pub struct PaymentDetails {
     pub amount: Money,
     /// Where the money goes.
     pub route: Route,
+    /// Who asked for it under which key: whoever settles the payment answers that request.
+    pub requester: Requester,
     /// The client's own notes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+}
+
+/// The request that asked for a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// The API's caller.
+    pub caller: String,
+    /// The caller's name for the request.
+    pub idempotency_key: String,
 }
 
 /// Where the money of a payment goes.

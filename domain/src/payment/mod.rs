@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use command::PaymentCommand;
 pub use error::PaymentError;
 pub use event::{
-    CaptureMode, FailureReason, PaymentDetails, PaymentEvent, ReviewOutcome, RiskAssessment, RiskLevel, Route,
+    CaptureMode, FailureReason, PaymentDetails, PaymentEvent, Requester, ReviewOutcome, RiskAssessment,
+    RiskLevel, Route,
 };
 
 use crate::id::{RefundId, TransactionId};

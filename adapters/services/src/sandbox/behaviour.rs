@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Shared;
-use super::record::{DeclineReason, Fate};
+use super::charge::{DeclineReason, Fate};
 use super::reply;
 use super::risk::Assessment;
 
@@ -73,8 +73,7 @@ pub enum BehaviourError {
 impl Behaviour {
     /// Refuses shares that cannot all be met and latencies nobody would wait for.
     pub(super) fn check(&self) -> Result<(), BehaviourError> {
-        let latencies =
-            [("latency_ms", self.latency_ms), ("risk_latency_ms", self.risk_latency_ms)];
+        let latencies = [("latency_ms", self.latency_ms), ("risk_latency_ms", self.risk_latency_ms)];
         for (field, latency_ms) in latencies {
             if latency_ms > LATENCY_LIMIT_MS {
                 return Err(BehaviourError::LatencyTooLong { field, latency_ms });
@@ -119,10 +118,7 @@ impl Behaviour {
     }
 
     fn risk_shares(&self) -> [(u16, Assessment); 2] {
-        [
-            (self.high_risk_per_mille, Assessment::High),
-            (self.risk_error_per_mille, Assessment::Error),
-        ]
+        [(self.high_risk_per_mille, Assessment::High), (self.risk_error_per_mille, Assessment::Error)]
     }
 }
 
@@ -174,11 +170,7 @@ pub(super) async fn replace(State(shared): State<Arc<Shared>>, body: Bytes) -> R
         Err(error) => return reply::unreadable(&error),
     };
     if let Err(error) = behaviour.check() {
-        return reply::refusal(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_behaviour",
-            &error.to_string(),
-        );
+        return reply::refusal(StatusCode::UNPROCESSABLE_ENTITY, "invalid_behaviour", &error.to_string());
     }
     shared.behaviour.send_replace(behaviour);
     tracing::info!(?behaviour, "the sandbox behaves anew");

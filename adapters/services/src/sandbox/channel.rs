@@ -13,9 +13,10 @@ use axum::response::Response;
 
 use super::Shared;
 use super::behaviour::transaction_id;
+use super::charge::{DeclineReason, Inquiry, Order, Payment};
 use super::connection::Line;
 use super::journal::JournalError;
-use super::record::{DeclineReason, Inquiry, Order, PayError, Payment, Record};
+use super::record::{PayError, Record};
 use super::reply;
 
 /// The longest idempotency key, in bytes.
@@ -109,9 +110,7 @@ pub(super) async fn inquire(
         Ok(Inquiry::Succeeded) => succeeded(StatusCode::OK, &key),
         Ok(Inquiry::Declined(reason)) => declined(StatusCode::OK, reason),
         Ok(Inquiry::Processing) => processing(StatusCode::OK),
-        Ok(Inquiry::NotFound) => {
-            reply::json(StatusCode::NOT_FOUND, r#"{"status":"not_found"}"#)
-        }
+        Ok(Inquiry::NotFound) => reply::json(StatusCode::NOT_FOUND, r#"{"status":"not_found"}"#),
         Ok(Inquiry::Unavailable) => reply::refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "simulated_outage",
@@ -135,10 +134,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
 
 fn succeeded(status: StatusCode, key: &str) -> Response {
     let transaction_id = transaction_id(key);
-    reply::json(
-        status,
-        format!(r#"{{"transaction_id":"{transaction_id}","status":"succeeded"}}"#),
-    )
+    reply::json(status, format!(r#"{{"transaction_id":"{transaction_id}","status":"succeeded"}}"#))
 }
 
 fn declined(status: StatusCode, reason: DeclineReason) -> Response {

@@ -123,7 +123,6 @@ impl AsyncRead for CuttableStream {
             // for it once a request. A peer that sends half a request cannot hold up `stop`.
             ready!(self.over.as_mut().poll(context));
             self.line.cut();
-            self.over = Box::pin(std::future::pending());
             return Poll::Ready(self.line.intact());
         }
         read

@@ -41,6 +41,7 @@
 
 mod behaviour;
 mod channel;
+mod charge;
 mod connection;
 mod journal;
 mod record;

@@ -1,155 +1,27 @@
 //! The channel's record: what became of each idempotency key, and how often it was charged.
 //!
-//! Start at [`Record::pay`]. The record is sharded by key, so that a growing shard moves a small
-//! part of it only; a lock is held for a look-up and one small write to the journal. It keeps
-//! every key for as long as the process lives, for it is what tests compare the engine against.
+//! Start at [`Record::pay`]. The record is sharded by key, so that growing moves a small part of
+//! it only; a lock is held for a look-up and one small write to the journal. Every key is kept
+//! for as long as the process lives: the record is what tests compare the engine against.
 //!
-//! **Invariant:** the journal has a change before the shard has it, and the shard before any answer.
+//! **Invariant:** the journal has a change before the shard has it, and the shard has it before
+//! any answer leaves.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::SandboxError;
 use super::behaviour::transaction_id;
+use super::charge::{Fate, Inquiry, Order, Payment, State};
 use super::journal::{Journal, JournalError, JournalLine};
 
 /// How many inquiries say processing before the charge is made.
 const INQUIRIES_WHILE_PROCESSING: u8 = 2;
-
-/// The body of a charge, as it arrived. Amounts are compared as text: `7.5` is not `7.50`.
-#[derive(Deserialize)]
-pub(super) struct Order<'a> {
-    #[serde(borrow)]
-    pub(super) payment_id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) amount: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) currency: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) payment_method: Cow<'a, str>,
-}
-
-impl Order<'_> {
-    /// Names the first field that no channel would take.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let decimal = match self.amount.split_once('.') {
-            Some((whole, fraction)) => digits(whole) && digits(fraction),
-            None => digits(&self.amount),
-        };
-        if self.payment_id.is_empty() {
-            Err("payment_id is empty")
-        } else if !decimal {
-            Err("amount is a decimal string such as \"7.53\"")
-        } else if self.currency.len() != 3 {
-            Err("currency is an ISO 4217 code")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// What the first request with a key meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Succeeds,
-    Declined(DeclineReason),
-    ChargedThenSilent,
-    ChargedThenError,
-    ChargedThenDropped,
-    SilentThenNormal,
-    ErrorThenNormal,
-    NeverKnown,
-    Processing,
-}
-
-impl Fate {
-    pub(super) fn of_method(payment_method: &str) -> Option<Self> {
-        match payment_method {
-            "card_declined" => Some(Self::Declined(DeclineReason::CardDeclined)),
-            "card_insufficient" => Some(Self::Declined(DeclineReason::InsufficientCardFunds)),
-            "card_lost_answer" => Some(Self::ChargedThenSilent),
-            "card_charged_then_error" => Some(Self::ChargedThenError),
-            "card_dropped" => Some(Self::ChargedThenDropped),
-            "card_timeout" => Some(Self::SilentThenNormal),
-            "card_server_error" => Some(Self::ErrorThenNormal),
-            "card_never_known" => Some(Self::NeverKnown),
-            "card_processing" => Some(Self::Processing),
-            "card_slow" => Some(Self::Succeeds),
-            _ => None,
-        }
-    }
-
-    /// What the key becomes, and what its first caller gets.
-    fn begin(self) -> (State, Payment) {
-        match self {
-            Self::Succeeds => (State::Succeeded, Payment::Succeeded),
-            Self::Declined(reason) => (State::Declined(reason), Payment::Declined(reason)),
-            Self::ChargedThenSilent => (State::Succeeded, Payment::Silence),
-            Self::ChargedThenError => (State::Succeeded, Payment::ServerError),
-            Self::ChargedThenDropped => (State::Succeeded, Payment::Drop),
-            Self::SilentThenNormal => (State::NotCharged, Payment::Silence),
-            Self::ErrorThenNormal => (State::NotCharged, Payment::ServerError),
-            Self::NeverKnown => (State::NeverKnown, Payment::Silence),
-            Self::Processing => (State::Processing, Payment::Processing),
-        }
-    }
-}
-
-/// Why a charge is declined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DeclineReason {
-    CardDeclined,
-    InsufficientCardFunds,
-}
-
-impl DeclineReason {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::CardDeclined => "card_declined",
-            Self::InsufficientCardFunds => "insufficient_card_funds",
-        }
-    }
-}
-
-/// What became of a key. `Succeeded` is entered once, by [`Entry::charge`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", content = "reason", rename_all = "snake_case")]
-pub(super) enum State {
-    Succeeded,
-    Declined(DeclineReason),
-    Processing,
-    NotCharged,
-    NeverKnown,
-}
-
-/// What a charge request gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Payment {
-    Succeeded,
-    Declined(DeclineReason),
-    Processing,
-    ServerError,
-    Silence,
-    Drop,
-}
-
-/// What an inquiry gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inquiry {
-    Succeeded,
-    Declined(DeclineReason),
-    Processing,
-    NotFound,
-    Unavailable,
-}
 
 /// Why a charge request is refused.
 #[derive(Debug)]
@@ -162,5 +34,214 @@ pub(super) enum PayError {
 impl From<JournalError> for PayError {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+/// One idempotency key.
+struct Entry {
+    payment_id: Box<str>,
+    amount: Box<str>,
+    currency: Box<str>,
+    payment_method: Box<str>,
+    state: State,
+    /// How often money moved: counted where it moves, so that a second time would show.
+    charged_times: u32,
+    requests: u32,
+    inquiries: u8,
+}
+
+impl Entry {
+    fn new(order: &Order<'_>) -> Self {
+        Self {
+            payment_id: order.payment_id.as_ref().into(),
+            amount: order.amount.as_ref().into(),
+            currency: order.currency.as_ref().into(),
+            payment_method: order.payment_method.as_ref().into(),
+            state: State::NotCharged,
+            charged_times: 0,
+            requests: 1,
+            inquiries: 0,
+        }
+    }
+
+    /// Moves on to `state`, in the journal first. Entering `Succeeded` is what moves money.
+    fn enter(&mut self, key: &str, state: State, journal: &Journal) -> Result<(), JournalError> {
+        let moved = state == State::Succeeded;
+        journal.append(&JournalLine {
+            idempotency_key: key.into(),
+            payment_id: self.payment_id.as_ref().into(),
+            amount: self.amount.as_ref().into(),
+            currency: self.currency.as_ref().into(),
+            payment_method: self.payment_method.as_ref().into(),
+            state,
+            moved,
+            requests: self.requests,
+        })?;
+        self.state = state;
+        self.charged_times += u32::from(moved);
+        Ok(())
+    }
+
+    fn difference(&self, order: &Order<'_>) -> Option<&'static str> {
+        [
+            ("payment_id", &self.payment_id, &order.payment_id),
+            ("amount", &self.amount, &order.amount),
+            ("currency", &self.currency, &order.currency),
+            ("payment_method", &self.payment_method, &order.payment_method),
+        ]
+        .into_iter()
+        .find(|(_, ours, theirs)| ours.as_ref() != theirs.as_ref())
+        .map(|(field, ..)| field)
+    }
+}
+
+type Shard = HashMap<Box<str>, Entry>;
+
+/// Every key that was ever used, in memory and in the journal.
+pub(super) struct Record {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+    journal: Journal,
+}
+
+impl Record {
+    pub(super) const SHARDS: usize = 64;
+
+    /// An empty record, or the one that the journal in `folder` tells of.
+    pub(super) fn open(folder: Option<PathBuf>) -> Result<Self, SandboxError> {
+        let shards = (0..Self::SHARDS).map(|_| Mutex::default()).collect();
+        let mut record = Self { shards, hasher: RandomState::new(), journal: Journal::none() };
+        if let Some(folder) = folder {
+            record.journal = Journal::open(&folder, |line| record.read_back(line))?;
+        }
+        Ok(record)
+    }
+
+    fn read_back(&self, line: JournalLine<'_>) {
+        let mut shard = self.shard(&line.idempotency_key);
+        let entry = shard.entry(line.idempotency_key.as_ref().into()).or_insert_with(|| Entry {
+            payment_id: line.payment_id.into(),
+            amount: line.amount.into(),
+            currency: line.currency.into(),
+            payment_method: line.payment_method.into(),
+            state: line.state,
+            charged_times: 0,
+            requests: 0,
+            inquiries: 0,
+        });
+        entry.state = line.state;
+        entry.requests = line.requests;
+        entry.charged_times += u32::from(line.moved);
+    }
+
+    /// A charge request: the first one with its key meets `fate`, a repeat finds what became of it.
+    pub(super) fn pay(
+        &self,
+        key: &str,
+        order: &Order<'_>,
+        fate: impl FnOnce() -> Fate,
+    ) -> Result<Payment, PayError> {
+        let mut shard = self.shard(key);
+        let Some(entry) = shard.get_mut(key) else {
+            let (state, payment) = fate().begin();
+            let mut entry = Entry::new(order);
+            entry.enter(key, state, &self.journal)?;
+            shard.insert(key.into(), entry);
+            return Ok(payment);
+        };
+        entry.requests = entry.requests.saturating_add(1);
+        if let Some(field) = entry.difference(order) {
+            return Err(PayError::OtherBody(field));
+        }
+        Ok(match entry.state {
+            State::Succeeded => Payment::Succeeded,
+            State::Declined(reason) => Payment::Declined(reason),
+            State::Processing => Payment::Processing,
+            State::NeverKnown => Payment::Silence,
+            State::NotCharged => {
+                entry.enter(key, State::Succeeded, &self.journal)?;
+                Payment::Succeeded
+            }
+        })
+    }
+
+    /// What became of a key; a charge that is processing is made by the third inquiry.
+    pub(super) fn inquire(&self, key: &str) -> Result<Inquiry, JournalError> {
+        let mut shard = self.shard(key);
+        let Some(entry) = shard.get_mut(key) else {
+            return Ok(Inquiry::NotFound);
+        };
+        Ok(match entry.state {
+            State::Succeeded => Inquiry::Succeeded,
+            State::Declined(reason) => Inquiry::Declined(reason),
+            State::NotCharged => Inquiry::NotFound,
+            State::NeverKnown => Inquiry::Unavailable,
+            State::Processing if entry.inquiries < INQUIRIES_WHILE_PROCESSING => {
+                entry.inquiries += 1;
+                Inquiry::Processing
+            }
+            State::Processing => {
+                entry.enter(key, State::Succeeded, &self.journal)?;
+                Inquiry::Succeeded
+            }
+        })
+    }
+
+    /// Appends the keys of one shard to `out`, as NDJSON.
+    pub(super) fn write_shard(&self, shard: usize, out: &mut Vec<u8>) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        for (key, entry) in lock(shard).iter() {
+            let line = RecordLine::new(key, entry);
+            if let Err(error) = serde_json::to_writer(&mut *out, &line) {
+                // Text and numbers into memory: nothing here can fail.
+                tracing::error!(%error, "a line of the record could not be written");
+            }
+            out.push(b'\n');
+        }
+    }
+
+    /// Takes no further charge, so that another sandbox may have the journal.
+    pub(super) fn close(&self) {
+        self.journal.close();
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        // The remainder is below the number of shards, so it fits whatever a usize is.
+        let index = self.hasher.hash_one(key) % Self::SHARDS as u64;
+        lock(&self.shards[usize::try_from(index).unwrap_or_default()])
+    }
+}
+
+/// A panic under the lock cannot leave an entry half changed: `enter` changes it at its end.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A line of `GET /v1/charges`.
+#[derive(Serialize)]
+struct RecordLine<'a> {
+    idempotency_key: &'a str,
+    payment_id: &'a str,
+    amount: &'a str,
+    currency: &'a str,
+    /// `succeeded`, `declined`, `processing`, `not_charged` or `never_known`.
+    status: &'static str,
+    transaction_id: Option<String>,
+    charged_times: u32,
+    requests: u32,
+}
+
+impl<'a> RecordLine<'a> {
+    fn new(key: &'a str, entry: &'a Entry) -> Self {
+        Self {
+            idempotency_key: key,
+            payment_id: &entry.payment_id,
+            amount: &entry.amount,
+            currency: &entry.currency,
+            status: entry.state.as_str(),
+            transaction_id: (entry.charged_times > 0).then(|| transaction_id(key)),
+            charged_times: entry.charged_times,
+            requests: entry.requests,
+        }
     }
 }

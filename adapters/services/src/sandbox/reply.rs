@@ -21,11 +21,7 @@ pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// An answer of any content type.
-pub(super) fn typed(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Body>,
-) -> Response {
+pub(super) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = HttpResponse::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -70,10 +66,7 @@ pub(super) async fn silence(shared: &Shared, line: &Line) -> Response {
 }
 
 /// The behaviour, once it is not stalled; `None` when the wait was given up.
-pub(super) async fn past_stall(
-    shared: &Arc<Shared>,
-    stalled: fn(&Behaviour) -> bool,
-) -> Option<Behaviour> {
+pub(super) async fn past_stall(shared: &Arc<Shared>, stalled: fn(&Behaviour) -> bool) -> Option<Behaviour> {
     let behaviour = *shared.behaviour.borrow();
     if !stalled(&behaviour) {
         return Some(behaviour);

@@ -56,8 +56,7 @@ pub(super) async fn evaluate(
         Ok(evaluation) => evaluation,
         Err(error) => return reply::unreadable(&error),
     };
-    let Some(behaviour) = reply::past_stall(&shared, |behaviour| behaviour.risk_stalled).await
-    else {
+    let Some(behaviour) = reply::past_stall(&shared, |behaviour| behaviour.risk_stalled).await else {
         return reply::nothing(&line);
     };
     reply::delay_ms(behaviour.risk_latency_ms).await;

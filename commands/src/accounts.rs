@@ -1,0 +1,224 @@
+//! Commands to accounts: open, deposit, withdraw, freeze, unfreeze.
+//!
+//! Each is one unit of work: the account's events, the other leg of the posting, the request's key
+//! and its answer become durable together. A refusal is recorded under the key too, so that a repeat
+//! gets the first answer even when the account would no longer refuse.
+
+use std::sync::Arc;
+
+use domain::account::{AccountCommand, AccountError, Opening, Owner};
+use domain::{AccountId, Currency, Money, PostingId, UserId};
+
+use crate::idempotency::{Answer, InFlight, KeyConflict, KeyedRequest, Reply};
+use crate::ports::{AnswerFormat, EventStore, StoreError};
+use crate::system_accounts::SystemAccounts;
+use crate::unit::{Refusal, Step, Unit};
+
+/// Where deposits come from and withdrawals go.
+pub const FUNDING: &str = "funding";
+
+/// What may be asked of an account from outside.
+#[derive(Debug, Clone)]
+pub enum AccountRequest {
+    /// Open a user's account in a currency.
+    Open {
+        /// The user.
+        user_id: UserId,
+        /// The currency.
+        currency: Currency,
+    },
+    /// Money comes in.
+    Deposit(Movement),
+    /// Money leaves.
+    Withdraw(Movement),
+    /// Let nothing leave.
+    Freeze {
+        /// The account.
+        account_id: AccountId,
+        /// Why.
+        reason: String,
+    },
+    /// Let money leave again.
+    Unfreeze {
+        /// The account.
+        account_id: AccountId,
+    },
+}
+
+/// A deposit or a withdrawal.
+#[derive(Debug, Clone)]
+pub struct Movement {
+    /// The account.
+    pub account_id: AccountId,
+    /// The posting, named by the edge.
+    pub posting_id: PostingId,
+    /// How much.
+    pub amount: Money,
+    /// The client's own name for it.
+    pub reference: String,
+}
+
+/// Why a request to an account has no recorded answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountRequestError {
+    /// The key is in use, or was used for something else.
+    #[error(transparent)]
+    Key(#[from] KeyConflict),
+    /// The store could not carry it out.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Carries out commands to accounts.
+pub struct AccountCommands {
+    store: Arc<dyn EventStore>,
+    format: Arc<dyn AnswerFormat>,
+    system: Arc<SystemAccounts>,
+    in_flight: InFlight,
+}
+
+impl AccountCommands {
+    /// A handler on a store.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        format: Arc<dyn AnswerFormat>,
+        system: Arc<SystemAccounts>,
+        in_flight: InFlight,
+    ) -> Self {
+        Self { store, format, system, in_flight }
+    }
+
+    /// Carries out a request once and answers it; a repeat gets the recorded answer.
+    ///
+    /// # Errors
+    /// [`AccountRequestError`]: nothing was changed, or (for an unknown outcome) a repeat under the
+    /// same key finds out.
+    pub async fn execute(
+        &self,
+        request: AccountRequest,
+        keyed: KeyedRequest,
+    ) -> Result<Reply, AccountRequestError> {
+        let key = &keyed.claim.key;
+        let _guard = self.in_flight.enter(key).ok_or(KeyConflict::InFlight)?;
+        if let Some(reply) = self.recorded(&keyed).await? {
+            return Ok(reply);
+        }
+        let PreparedUnit { account_id, unit, system_account } = self.unit(request, &keyed).await?;
+        let executed = self.store.execute(unit).await;
+        let answer = match executed {
+            Ok(receipt) => {
+                if let Some(system_account) = system_account {
+                    self.system.learn_from(&receipt, &system_account);
+                }
+                receipt.answer
+            }
+            Err(StoreError::Refused(Refusal::Account(refusal))) => {
+                self.record_refusal(&account_id, &refusal, &keyed).await?
+            }
+            Err(StoreError::KeyTaken) => None,
+            Err(error) => return Err(AccountRequestError::Store(error)),
+        };
+        match answer {
+            Some(answer) => {
+                Ok(Reply { answer, replayed: false, trace_id: keyed.context.trace.trace_id().to_owned() })
+            }
+            // Somebody else, in another process, carried the request out meanwhile.
+            None => self.recorded(&keyed).await?.ok_or(AccountRequestError::Key(KeyConflict::InFlight)),
+        }
+    }
+
+    async fn recorded(&self, keyed: &KeyedRequest) -> Result<Option<Reply>, AccountRequestError> {
+        let found = self.store.look_up(&keyed.claim.key, None).await.map_err(AccountRequestError::Store)?;
+        match found.key {
+            Some(record) => Ok(Some(record.reply_to(&keyed.claim)?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn unit(
+        &self,
+        request: AccountRequest,
+        keyed: &KeyedRequest,
+    ) -> Result<PreparedUnit, AccountRequestError> {
+        let opens = matches!(request, AccountRequest::Open { .. });
+        let (account_id, command, other_leg) = plan(request);
+        let step = Step::Account(account_id.clone(), command);
+        let mut unit = Unit::led_by(step, keyed.context.clone()).claiming(keyed.claim.clone());
+        unit.expect_new = opens;
+        let mut system_account = None;
+        if let Some((command, currency)) = other_leg {
+            let system = self
+                .system
+                .account(&*self.store, FUNDING, currency, &keyed.context)
+                .await
+                .map_err(AccountRequestError::Store)?;
+            unit = unit.then(Step::Account(system.clone(), command));
+            system_account = Some(system);
+        }
+        let format = Arc::clone(&self.format);
+        let subject = account_id.clone();
+        let unit = unit.answering(keyed.claim.key.clone(), move |states| {
+            let untouched = domain::Account::default();
+            format.account(states.account(&subject).unwrap_or(&untouched), opens)
+        });
+        Ok(PreparedUnit { account_id, unit, system_account })
+    }
+
+    /// Records a refusal as the request's answer: a unit without events.
+    async fn record_refusal(
+        &self,
+        account_id: &AccountId,
+        refusal: &AccountError,
+        keyed: &KeyedRequest,
+    ) -> Result<Option<Answer>, AccountRequestError> {
+        let answer = self.format.account_refused(account_id, refusal, keyed.context.trace.trace_id());
+        let unit = Unit {
+            steps: vec![],
+            claim: Some(keyed.claim.clone()),
+            answer: None,
+            expect_new: false,
+            context: keyed.context.clone(),
+        }
+        .answering(keyed.claim.key.clone(), move |_| answer.clone());
+        match self.store.execute(unit).await {
+            Ok(receipt) => Ok(receipt.answer),
+            Err(StoreError::KeyTaken) => Ok(None),
+            Err(error) => Err(AccountRequestError::Store(error)),
+        }
+    }
+}
+
+struct PreparedUnit {
+    account_id: AccountId,
+    unit: Unit,
+    system_account: Option<AccountId>,
+}
+
+type OtherLeg = Option<(AccountCommand, Currency)>;
+
+/// The command to the user's account, and the other leg of the posting where money moves.
+fn plan(request: AccountRequest) -> (AccountId, AccountCommand, OtherLeg) {
+    match request {
+        AccountRequest::Open { user_id, currency } => {
+            let account_id = AccountId::of_user(&user_id, currency);
+            let opening =
+                Opening { account_id: account_id.clone(), owner: Owner::User { user_id }, currency };
+            (account_id, AccountCommand::Open(opening), None)
+        }
+        AccountRequest::Deposit(Movement { account_id, posting_id, amount, reference }) => {
+            let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount };
+            let deposit = AccountCommand::Deposit { posting_id, amount, reference };
+            (account_id, deposit, Some((debit, amount.currency)))
+        }
+        AccountRequest::Withdraw(Movement { account_id, posting_id, amount, reference }) => {
+            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount };
+            let withdraw = AccountCommand::Withdraw { posting_id, amount, reference };
+            (account_id, withdraw, Some((credit, amount.currency)))
+        }
+        AccountRequest::Freeze { account_id, reason } => {
+            (account_id, AccountCommand::Freeze { reason }, None)
+        }
+        AccountRequest::Unfreeze { account_id } => (account_id, AccountCommand::Unfreeze, None),
+    }
+}

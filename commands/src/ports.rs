@@ -1,0 +1,166 @@
+//! What the handlers call. Adapters implement these; the composition root connects them.
+
+use async_trait::async_trait;
+use domain::account::AccountError;
+use domain::payment::RiskLevel;
+use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
+
+use crate::context::CommandContext;
+use crate::idempotency::{Answer, IdempotencyKey, KeyRecord};
+use crate::unit::{Receipt, Refusal, Unit};
+
+/// Why the store could not carry out a unit.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The domain refused, on durable and current state. Nothing was appended.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The unit's key was claimed by another request meanwhile. Nothing was appended.
+    #[error("the idempotency key was claimed by another request")]
+    KeyTaken,
+    /// Others kept getting ahead on the same aggregates. Nothing was appended.
+    #[error("too many others are working on the same accounts")]
+    Contended,
+    /// The database cannot be reached or is too busy. Nothing was appended.
+    #[error("the event store is not available")]
+    Unavailable,
+    /// No word from the database in time: the unit may still become durable. Repeat it to find out.
+    #[error("the event store has not answered in time")]
+    OutcomeUnknown,
+    /// The log holds what this program cannot read; an operator has to look.
+    #[error("the event store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Where facts are kept.
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Carries out a unit of work; returns when it is durable.
+    async fn execute(&self, unit: Unit) -> Result<Receipt, StoreError>;
+
+    /// The durable and current state of an account, with the position of its last event.
+    async fn account(&self, id: &AccountId) -> Result<Stored<Account>, StoreError>;
+
+    /// The durable and current state of a payment, with the position of its last event.
+    async fn payment(&self, id: &PaymentId) -> Result<Stored<Payment>, StoreError>;
+
+    /// What is recorded under a key, and whether a payment with this id exists: one read.
+    async fn look_up(&self, key: &IdempotencyKey, payment: Option<&PaymentId>) -> Result<LookUp, StoreError>;
+}
+
+/// A state and where in the log it was read.
+#[derive(Debug, Clone)]
+pub struct Stored<A> {
+    /// The state; the aggregate's default when it has no events.
+    pub state: A,
+    /// Position of its last event, `None` without events.
+    pub position: Option<i64>,
+    /// Id of its last event.
+    pub last_event_id: Option<String>,
+}
+
+/// What a request's first read finds.
+#[derive(Debug, Clone, Default)]
+pub struct LookUp {
+    /// What is recorded under the key.
+    pub key: Option<KeyRecord>,
+    /// Whether the payment exists.
+    pub payment_exists: bool,
+}
+
+/// What the risk service is asked.
+#[derive(Debug, Clone)]
+pub struct RiskRequest {
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// By which means.
+    pub payment_method: String,
+}
+
+/// The risk service's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RiskVerdict {
+    /// How risky.
+    pub level: RiskLevel,
+    /// 0 (no risk) to 100.
+    pub score: u8,
+}
+
+/// The risk service did not answer, or not with a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct RiskUnavailable {
+    /// What came instead, without anything internal: it is recorded in an event.
+    pub reason: String,
+}
+
+/// Judges payments.
+#[async_trait]
+pub trait RiskService: Send + Sync {
+    /// Judges a payment within the configured time.
+    async fn evaluate(
+        &self,
+        request: &RiskRequest,
+        context: &CommandContext,
+    ) -> Result<RiskVerdict, RiskUnavailable>;
+}
+
+/// What the channel is asked to collect.
+#[derive(Debug, Clone)]
+pub struct Charge {
+    /// The payment; also the channel's idempotency key, so that asking twice charges once.
+    pub payment_id: PaymentId,
+    /// How much.
+    pub amount: Money,
+    /// By which means.
+    pub payment_method: String,
+}
+
+/// What is known of a charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelAnswer {
+    /// The channel has the money.
+    Paid {
+        /// Its transaction.
+        transaction_id: TransactionId,
+    },
+    /// The channel has not taken it and will not.
+    Declined {
+        /// Its reason.
+        reason: String,
+    },
+    /// The channel has no record of it (yet): to ask it to pay again under the same key is safe.
+    NotFound,
+    /// Whether it paid cannot be told from what came.
+    Unknown {
+        /// What came instead of an answer, without anything internal: it is recorded in an event.
+        reason: String,
+    },
+}
+
+/// Collects money outside.
+#[async_trait]
+pub trait PaymentChannel: Send + Sync {
+    /// Asks the channel to collect. Never answers [`ChannelAnswer::NotFound`].
+    async fn pay(&self, charge: &Charge, context: &CommandContext) -> ChannelAnswer;
+
+    /// Asks the channel what became of a charge.
+    async fn inquire(&self, payment_id: &PaymentId, context: &CommandContext) -> ChannelAnswer;
+}
+
+/// Writes answers for callers, so that a request ends with the same bytes whoever ends it: the
+/// request itself, a repeat of it, or recovery after a crash.
+pub trait AnswerFormat: Send + Sync {
+    /// A payment that is settled.
+    fn payment(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer;
+
+    /// An account after a command to it; `created` when the command opened it.
+    fn account(&self, account: &Account, created: bool) -> Answer;
+
+    /// A command that an account refused.
+    fn account_refused(&self, account_id: &AccountId, refusal: &AccountError, trace_id: &str) -> Answer;
+}

@@ -1,0 +1,257 @@
+//! From held funds to a settled payment.
+
+use std::time::Duration;
+
+use domain::account::AccountCommand;
+use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
+use domain::{Payment, PaymentId, PostingId, TransactionId};
+use tokio::time::Instant;
+
+use super::PaymentSaga;
+use super::request::Reserved;
+use crate::context::CommandContext;
+use crate::idempotency::{IdempotencyKey, KeyConflict, Reply};
+use crate::ports::{ChannelAnswer, Charge, StoreError};
+use crate::unit::{Receipt, Step, Unit};
+
+/// Pause before a store that is not available is tried again.
+const STORE_RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest such pause.
+const STORE_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Where a payment is taken up.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// Its state.
+    pub payment: Payment,
+    /// Origin of the events that follow.
+    pub context: CommandContext,
+    /// Whether the channel may have been asked before: then only inquiry tells what became of it.
+    pub channel_asked: bool,
+}
+
+/// Why a payment could not be driven to its end now. Recovery takes it up again.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The store refused for good; other failures of the store are waited out.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl PaymentSaga {
+    /// Drives a payment that holds its funds until it is settled, and answers its request.
+    ///
+    /// # Errors
+    /// [`DriveError`] leaves the payment to recovery.
+    pub async fn finish(&self, reserved: Reserved) -> Result<Reply, DriveError> {
+        let Reserved { resume, _in_flight, driven: _driven } = reserved;
+        self.settle(resume).await
+    }
+
+    /// Takes a payment up where its events say it is, unless this process is already at it.
+    ///
+    /// # Errors
+    /// [`DriveError`] leaves the payment to the next round of recovery.
+    pub async fn drive(&self, resume: Resume) -> Result<(), DriveError> {
+        let Some(_driven) = self.driven.enter(&resume.payment_id) else { return Ok(()) };
+        if resume.payment.status.is_settled() {
+            return Ok(());
+        }
+        self.settle(resume).await.map(|_| ())
+    }
+
+    async fn settle(&self, mut resume: Resume) -> Result<Reply, DriveError> {
+        let details = details_of(&resume)?.clone();
+        let started = Instant::now();
+        let mut delay = self.settings.inquiry_first_delay;
+        let mut answer = if resume.channel_asked {
+            self.channel.inquire(&resume.payment_id, &resume.context).await
+        } else {
+            self.pay(&details, &resume.context).await
+        };
+        loop {
+            match &answer {
+                ChannelAnswer::Paid { transaction_id } => {
+                    let receipt = self.complete(&resume, &details, transaction_id.clone()).await?;
+                    return self.reply(receipt, &resume, &details).await;
+                }
+                ChannelAnswer::Declined { reason } => {
+                    let receipt = self.decline(&resume, &details, reason.clone()).await?;
+                    return self.reply(receipt, &resume, &details).await;
+                }
+                ChannelAnswer::NotFound => {}
+                ChannelAnswer::Unknown { reason } => self.record_unknown(&mut resume, reason).await?,
+            }
+            if started.elapsed() >= self.settings.review_after {
+                let receipt = self.require_review(&resume, &details).await?;
+                return self.reply(receipt, &resume, &details).await;
+            }
+            if answer == ChannelAnswer::NotFound {
+                // The channel has no record: the same key makes it safe to ask again.
+                answer = self.pay(&details, &resume.context).await;
+                continue;
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(self.settings.inquiry_max_delay);
+            answer = self.channel.inquire(&resume.payment_id, &resume.context).await;
+        }
+    }
+
+    async fn pay(&self, details: &PaymentDetails, context: &CommandContext) -> ChannelAnswer {
+        let Route::Channel { payment_method, .. } = &details.route else {
+            return ChannelAnswer::Unknown { reason: "a transfer has no channel".to_owned() };
+        };
+        let charge = Charge {
+            payment_id: details.payment_id.clone(),
+            amount: details.amount,
+            payment_method: payment_method.clone(),
+        };
+        self.channel.pay(&charge, context).await
+    }
+
+    /// Compensation never runs from here: an unknown outcome keeps its hold.
+    async fn record_unknown(&self, resume: &mut Resume, reason: &str) -> Result<(), DriveError> {
+        if resume.payment.status != PaymentStatus::Reserved {
+            return Ok(());
+        }
+        tracing::warn!(payment.id = %resume.payment_id, reason, "channel outcome unknown, inquiring");
+        let command = PaymentCommand::RecordOutcomeUnknown { reason: reason.to_owned() };
+        let step = Step::Payment(resume.payment_id.clone(), command);
+        let receipt = self.persist(|| Unit::led_by(step.clone(), resume.context.clone())).await?;
+        if let Some(payment) = receipt.states.payment(&resume.payment_id) {
+            resume.payment = payment.clone();
+        }
+        if let Some(event_id) = receipt.last_event_id {
+            resume.context = resume.context.caused_by(&event_id);
+        }
+        Ok(())
+    }
+
+    /// The channel has the money: the hold is captured, settlement credited, the payment completed.
+    async fn complete(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        transaction_id: TransactionId,
+    ) -> Result<Receipt, DriveError> {
+        let confirm =
+            Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmPaid { transaction_id });
+        if is_manual(details) {
+            let unit = Unit::led_by(confirm, resume.context.clone());
+            let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+            return self.persist(|| unit.clone()).await;
+        }
+        let purpose = format!("settlement:{}", self.settings.channel_name);
+        let settlement = loop {
+            let currency = details.amount.currency;
+            match self.system.account(&*self.store, &purpose, currency, &resume.context).await {
+                Ok(account) => break account,
+                Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
+            }
+        };
+        let capture =
+            AccountCommand::CaptureHold { payment_id: resume.payment_id.clone(), amount: details.amount };
+        let credit = AccountCommand::Credit {
+            posting_id: PostingId::of_payment(&resume.payment_id),
+            amount: details.amount,
+        };
+        let unit = Unit::led_by(confirm, resume.context.clone())
+            .then(Step::Account(details.payer.clone(), capture))
+            .then(Step::Account(settlement.clone(), credit));
+        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+        let receipt = self.persist(|| unit.clone()).await?;
+        self.system.learn_from(&receipt, &settlement);
+        Ok(receipt)
+    }
+
+    /// Compensation: the hold is released in the append that fails the payment.
+    async fn decline(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        reason: String,
+    ) -> Result<Receipt, DriveError> {
+        let decline = Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmDeclined { reason });
+        let release = AccountCommand::ReleaseHold { payment_id: resume.payment_id.clone() };
+        let unit =
+            Unit::led_by(decline, resume.context.clone()).then(Step::Account(details.payer.clone(), release));
+        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+        self.persist(|| unit.clone()).await
+    }
+
+    async fn require_review(&self, resume: &Resume, details: &PaymentDetails) -> Result<Receipt, DriveError> {
+        tracing::error!(payment.id = %resume.payment_id, "channel outcome still unknown, review required");
+        let command =
+            PaymentCommand::RequireReview { reason: "the channel has not said whether it paid".to_owned() };
+        let unit = Unit::led_by(Step::Payment(resume.payment_id.clone(), command), resume.context.clone());
+        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+        self.persist(|| unit.clone()).await
+    }
+
+    /// Repeats a unit until the store has it. What the channel said must not be lost to a database
+    /// that restarts; a unit that has already happened does nothing.
+    async fn persist(&self, unit: impl Fn() -> Unit) -> Result<Receipt, DriveError> {
+        let mut delay = STORE_RETRY_FIRST;
+        loop {
+            match self.store.execute(unit()).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(error) => retry_later(error, delay).await?,
+            }
+            delay = (delay * 2).min(STORE_RETRY_MAX);
+        }
+    }
+
+    async fn reply(
+        &self,
+        receipt: Receipt,
+        resume: &Resume,
+        details: &PaymentDetails,
+    ) -> Result<Reply, DriveError> {
+        let key = IdempotencyKey {
+            caller: details.requester.caller.as_str().into(),
+            key: details.requester.idempotency_key.as_str().into(),
+        };
+        if let (true, Some(answer)) = (receipt.appended, receipt.answer) {
+            let trace_id = resume.context.trace.trace_id().to_owned();
+            return Ok(Reply { answer, replayed: false, trace_id });
+        }
+        // Another process settled the payment first; its answer is the one.
+        loop {
+            match self.store.look_up(&key, None).await {
+                Ok(found) => {
+                    let recorded = found.key.and_then(|record| Some((record.answer?, record.trace_id)));
+                    let (answer, trace_id) = recorded.ok_or_else(|| {
+                        DriveError::Store(StoreError::Damaged(KeyConflict::InFlight.to_string()))
+                    })?;
+                    return Ok(Reply { answer, replayed: false, trace_id });
+                }
+                Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
+            }
+        }
+    }
+}
+
+/// Waits out what passes; what does not pass is the caller's.
+async fn retry_later(error: StoreError, delay: Duration) -> Result<(), DriveError> {
+    match error {
+        StoreError::Unavailable | StoreError::OutcomeUnknown | StoreError::Contended => {
+            tokio::time::sleep(delay).await;
+            Ok(())
+        }
+        StoreError::Refused(_) | StoreError::KeyTaken | StoreError::Damaged(_) => {
+            Err(DriveError::Store(error))
+        }
+    }
+}
+
+fn details_of(resume: &Resume) -> Result<&PaymentDetails, DriveError> {
+    resume.payment.details.as_ref().ok_or_else(|| {
+        DriveError::Store(StoreError::Damaged(format!("payment {} has no beginning", resume.payment_id)))
+    })
+}
+
+fn is_manual(details: &PaymentDetails) -> bool {
+    matches!(details.route, Route::Channel { capture: domain::payment::CaptureMode::Manual, .. })
+}

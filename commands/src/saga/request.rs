@@ -1,0 +1,313 @@
+//! From a client's request to a payment that holds its funds, or to its refusal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::account::AccountCommand;
+use domain::payment::{
+    CaptureMode, FailureReason, PaymentCommand, PaymentDetails, PaymentStatus, Requester, RiskAssessment,
+    RiskLevel, Route,
+};
+use domain::{AccountError, AccountId, Money, PaymentError, PaymentId, UserId};
+
+use super::{DriveError, DrivenGuard, PaymentSaga, Resume};
+use crate::idempotency::{InFlightGuard, KeyConflict, KeyedRequest, Reply};
+use crate::ports::{RiskRequest, StoreError};
+use crate::unit::{Receipt, Refusal, Step, Unit};
+
+/// What a client asks for, valid in itself.
+#[derive(Debug, Clone)]
+pub struct PaymentRequest {
+    /// The payment, named by the client or by the edge.
+    pub payment_id: PaymentId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
+    /// By which means.
+    pub payment_method: String,
+    /// When the money is taken.
+    pub capture: CaptureMode,
+    /// The client's own notes.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Why a request for a payment has no recorded answer. Nothing was charged.
+#[derive(Debug, thiserror::Error)]
+pub enum PaymentRequestError {
+    /// The key is in use, or was used for something else.
+    #[error(transparent)]
+    Key(#[from] KeyConflict),
+    /// The payment's id belongs to another payment.
+    #[error("payment {payment_id} already exists")]
+    PaymentExists {
+        /// The id that is taken.
+        payment_id: PaymentId,
+    },
+    /// The risk service cannot answer, and the amount is too large to go on without it.
+    #[error("the risk service is not available")]
+    RiskUnavailable,
+    /// The store could not carry it out.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// How far [`PaymentSaga::begin`] got.
+pub enum Begun {
+    /// The request is answered: a repeat, a rejection, a failure.
+    Answered(Reply),
+    /// The payment holds its funds and can be driven on.
+    Reserved(Reserved),
+}
+
+/// A payment that holds its funds, and the request that waits for it.
+pub struct Reserved {
+    /// Where it is.
+    pub(super) resume: Resume,
+    pub(super) _in_flight: InFlightGuard,
+    pub(super) driven: DrivenGuard,
+}
+
+impl Reserved {
+    /// The payment.
+    #[must_use]
+    pub fn payment_id(&self) -> &PaymentId {
+        &self.resume.payment_id
+    }
+}
+
+impl PaymentSaga {
+    /// Carries a request as far as the held funds: the part that may still refuse.
+    ///
+    /// # Errors
+    /// [`PaymentRequestError`]: nothing was changed, or (for an unknown outcome) a repeat under the
+    /// same key finds out.
+    pub async fn begin(
+        &self,
+        request: PaymentRequest,
+        keyed: KeyedRequest,
+    ) -> Result<Begun, PaymentRequestError> {
+        let in_flight = self.in_flight.enter(&keyed.claim.key).ok_or(KeyConflict::InFlight)?;
+        if let Some(reply) = self.recorded(&request, &keyed).await? {
+            return Ok(Begun::Answered(reply));
+        }
+        let assessment = self.assess_risk(&request, &keyed).await?;
+        let Some(driven) = self.driven.enter(&request.payment_id) else {
+            return Err(PaymentRequestError::PaymentExists { payment_id: request.payment_id });
+        };
+        let plan = Plan::of(request, assessment, &keyed);
+        let receipt = match self.store.execute(self.first_unit(&plan, &keyed)).await {
+            Err(StoreError::Refused(Refusal::Account(refusal))) => {
+                self.record_failure(&plan, &refusal, &keyed).await
+            }
+            other => other,
+        };
+        let receipt = match receipt {
+            Ok(receipt) => receipt,
+            Err(StoreError::KeyTaken) => return self.answered_meanwhile(&plan, &keyed).await,
+            Err(StoreError::Refused(Refusal::Payment(PaymentError::AlreadyExists { payment_id }))) => {
+                return Err(PaymentRequestError::PaymentExists { payment_id });
+            }
+            Err(error) => return Err(PaymentRequestError::Store(error)),
+        };
+        self.begun(plan, receipt, keyed, in_flight, driven).await
+    }
+
+    async fn begun(
+        &self,
+        plan: Plan,
+        receipt: Receipt,
+        keyed: KeyedRequest,
+        in_flight: InFlightGuard,
+        driven: DrivenGuard,
+    ) -> Result<Begun, PaymentRequestError> {
+        let trace_id = keyed.context.trace.trace_id().to_owned();
+        if let Some(answer) = receipt.answer {
+            return Ok(Begun::Answered(Reply { answer, replayed: false, trace_id }));
+        }
+        let payment = receipt.states.payment(&plan.payment_id).filter(|_| receipt.appended).cloned();
+        let Some(payment) = payment.filter(|payment| payment.status == PaymentStatus::Reserved) else {
+            // The very same request was carried out before, by a process that is gone or slow.
+            return self.answered_meanwhile(&plan, &keyed).await;
+        };
+        let cause = receipt.last_event_id.unwrap_or_default();
+        let context = keyed.context.caused_by(&cause);
+        let resume = Resume { payment_id: plan.payment_id, payment, context, channel_asked: false };
+        Ok(Begun::Reserved(Reserved { resume, _in_flight: in_flight, driven }))
+    }
+
+    async fn answered_meanwhile(
+        &self,
+        plan: &Plan,
+        keyed: &KeyedRequest,
+    ) -> Result<Begun, PaymentRequestError> {
+        let found = self.look_up(keyed, &plan.payment_id).await?;
+        match found.key {
+            Some(record) => Ok(Begun::Answered(record.reply_to(&keyed.claim)?)),
+            None => Err(PaymentRequestError::PaymentExists { payment_id: plan.payment_id.clone() }),
+        }
+    }
+
+    async fn recorded(
+        &self,
+        request: &PaymentRequest,
+        keyed: &KeyedRequest,
+    ) -> Result<Option<Reply>, PaymentRequestError> {
+        let found = self.look_up(keyed, &request.payment_id).await?;
+        if let Some(record) = found.key {
+            return Ok(Some(record.reply_to(&keyed.claim)?));
+        }
+        if found.payment_exists {
+            return Err(PaymentRequestError::PaymentExists { payment_id: request.payment_id.clone() });
+        }
+        Ok(None)
+    }
+
+    async fn look_up(
+        &self,
+        keyed: &KeyedRequest,
+        payment_id: &PaymentId,
+    ) -> Result<crate::ports::LookUp, PaymentRequestError> {
+        self.store.look_up(&keyed.claim.key, Some(payment_id)).await.map_err(PaymentRequestError::Store)
+    }
+
+    /// The risk step. Without an answer, a small amount goes on, marked as degraded.
+    async fn assess_risk(
+        &self,
+        request: &PaymentRequest,
+        keyed: &KeyedRequest,
+    ) -> Result<RiskAssessment, PaymentRequestError> {
+        let question = RiskRequest {
+            payment_id: request.payment_id.clone(),
+            user_id: request.user_id.clone(),
+            amount: request.amount,
+            payment_method: request.payment_method.clone(),
+        };
+        match self.risk.evaluate(&question, &keyed.context).await {
+            Ok(verdict) => Ok(RiskAssessment::Assessed { level: verdict.level, score: verdict.score }),
+            Err(unavailable) => {
+                let limit = self.settings.degraded_limits.get(&request.amount.currency);
+                let small = limit.is_some_and(|limit| request.amount.minor <= *limit);
+                tracing::warn!(payment.id = %request.payment_id, degraded = small, reason = %unavailable,
+                    "risk service not available");
+                if small {
+                    Ok(RiskAssessment::Degraded { reason: unavailable.reason })
+                } else {
+                    Err(PaymentRequestError::RiskUnavailable)
+                }
+            }
+        }
+    }
+
+    /// Initiated, assessed and either rejected or reserved: nothing outside happens between these
+    /// steps, so they share one append.
+    fn first_unit(&self, plan: &Plan, keyed: &KeyedRequest) -> Unit {
+        let unit = plan.initiate(keyed);
+        if plan.is_high_risk() {
+            return self.answering_payment(unit, &plan.details, keyed.context.trace.trace_id());
+        }
+        let hold = AccountCommand::Hold { payment_id: plan.payment_id.clone(), amount: plan.details.amount };
+        unit.then(Step::Payment(plan.payment_id.clone(), PaymentCommand::ReserveFunds))
+            .then(Step::Account(plan.details.payer.clone(), hold))
+    }
+
+    /// The account refused: the payment is recorded as failed, and nothing is held.
+    async fn record_failure(
+        &self,
+        plan: &Plan,
+        refusal: &AccountError,
+        keyed: &KeyedRequest,
+    ) -> Result<Receipt, StoreError> {
+        let reason = failure_of(refusal)?;
+        let fail = Step::Payment(plan.payment_id.clone(), PaymentCommand::Fail(reason));
+        let unit = plan.initiate(keyed).then(fail);
+        let unit = self.answering_payment(unit, &plan.details, keyed.context.trace.trace_id());
+        self.store.execute(unit).await
+    }
+
+    /// Records the answer for whoever asked for the payment in the append that settles it.
+    pub(super) fn answering_payment(&self, unit: Unit, details: &PaymentDetails, trace_id: &str) -> Unit {
+        let format = Arc::clone(&self.format);
+        let (payment_id, payer) = (details.payment_id.clone(), details.payer.clone());
+        let trace_id = trace_id.to_owned();
+        let key = crate::idempotency::IdempotencyKey {
+            caller: Arc::from(details.requester.caller.as_str()),
+            key: Arc::from(details.requester.idempotency_key.as_str()),
+        };
+        unit.answering(key, move |states| {
+            let untouched = domain::Payment::default();
+            let payment = states.payment(&payment_id).unwrap_or(&untouched);
+            format.payment(payment, states.account(&payer), &trace_id)
+        })
+    }
+
+    /// A request from its first step to its answer; what a caller awaits, and what goes on when the
+    /// caller has gone away.
+    ///
+    /// # Errors
+    /// [`PaymentRequestError`] from [`PaymentSaga::begin`], [`DriveError`] as its store error.
+    pub async fn process(
+        &self,
+        request: PaymentRequest,
+        keyed: KeyedRequest,
+    ) -> Result<Reply, PaymentRequestError> {
+        match self.begin(request, keyed).await? {
+            Begun::Answered(reply) => Ok(reply),
+            Begun::Reserved(reserved) => self.finish(reserved).await.map_err(|error| match error {
+                DriveError::Store(error) => PaymentRequestError::Store(error),
+            }),
+        }
+    }
+}
+
+/// A request that has passed the risk step.
+struct Plan {
+    payment_id: PaymentId,
+    details: PaymentDetails,
+    assessment: RiskAssessment,
+}
+
+impl Plan {
+    fn of(request: PaymentRequest, assessment: RiskAssessment, keyed: &KeyedRequest) -> Self {
+        let details = PaymentDetails {
+            payment_id: request.payment_id.clone(),
+            payer: AccountId::of_user(&request.user_id, request.amount.currency),
+            user_id: request.user_id,
+            amount: request.amount,
+            route: Route::Channel { payment_method: request.payment_method, capture: request.capture },
+            requester: Requester {
+                caller: keyed.claim.key.caller.as_ref().to_owned(),
+                idempotency_key: keyed.claim.key.key.as_ref().to_owned(),
+            },
+            metadata: request.metadata,
+        };
+        Self { payment_id: request.payment_id, details, assessment }
+    }
+
+    fn is_high_risk(&self) -> bool {
+        matches!(self.assessment, RiskAssessment::Assessed { level: RiskLevel::High, .. })
+    }
+
+    fn initiate(&self, keyed: &KeyedRequest) -> Unit {
+        let step = |command| Step::Payment(self.payment_id.clone(), command);
+        Unit::led_by(step(PaymentCommand::Initiate(self.details.clone())), keyed.context.clone())
+            .then(step(PaymentCommand::AssessRisk(self.assessment.clone())))
+            .claiming(keyed.claim.clone())
+            .expecting_new()
+    }
+}
+
+/// Why the payment fails when its payer's account refuses the hold.
+fn failure_of(refusal: &AccountError) -> Result<FailureReason, StoreError> {
+    Ok(match refusal {
+        AccountError::InsufficientFunds { available, .. } => {
+            FailureReason::InsufficientFunds { available: *available }
+        }
+        AccountError::NotFound => FailureReason::AccountNotFound,
+        AccountError::Frozen => FailureReason::AccountFrozen,
+        AccountError::Closed => FailureReason::AccountClosed,
+        // The account id is derived from the currency and the hold from the payment: neither a
+        // wrong currency nor a foreign hold can be met here.
+        other => return Err(StoreError::Damaged(other.to_string())),
+    })
+}
