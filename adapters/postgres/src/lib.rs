@@ -1,1 +1,17 @@
-//! Placeholder.
+//! PostgreSQL: where every fact is kept.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`database`] | connections, migrations |
+//! | [`store`] | the event store: slot cache, units of work, group commit |
+//! | [`log`] | reading the log by position, by payment, by event |
+//! | [`open_payments`] | payments that nobody has settled yet, found from the log |
+//! | [`embedded`] | a private PostgreSQL cluster in a data folder |
+//!
+//! Start at [`store::PostgresEventStore`].
+
+pub mod database;
+pub mod embedded;
+// pub mod log;
+pub mod open_payments;
+pub mod store;

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! HTTP clients of the risk service and the payment channel, and the sandbox that simulates both.
+
+pub mod sandbox;

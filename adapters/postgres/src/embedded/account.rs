@@ -22,25 +22,13 @@ impl Account {
         let (uid, gid) = effective_ids()?;
         let users = passwd();
         if uid != 0 {
-            return Ok(Self {
-                name: name_of(&users, uid),
-                uid,
-                gid,
-                switch: false,
-            });
+            return Ok(Self { name: name_of(&users, uid), uid, gid, switch: false });
         }
         // A cluster that exists keeps its owner, so that `sudo` does not lock its maker out.
-        let owner = std::fs::metadata(data_dir.join("postgres"))
-            .ok()
-            .filter(|found| found.uid() != 0);
+        let owner = std::fs::metadata(data_dir.join("postgres")).ok().filter(|found| found.uid() != 0);
         if let (None, Some(found)) = (run_as, owner) {
             let name = name_of(&users, found.uid());
-            return Ok(Self {
-                name,
-                uid: found.uid(),
-                gid: found.gid(),
-                switch: true,
-            });
+            return Ok(Self { name, uid: found.uid(), gid: found.gid(), switch: true });
         }
         let wanted = match run_as {
             Some(name) => users.into_iter().find(|user| user.name == name),
@@ -84,9 +72,7 @@ fn effective_ids() -> Result<(u32, u32), ClusterError> {
     };
     match (effective("Uid:"), effective("Gid:")) {
         (Some(uid), Some(gid)) => Ok((uid, gid)),
-        _ => Err(ClusterError::io("understand", path)(
-            std::io::ErrorKind::InvalidData.into(),
-        )),
+        _ => Err(ClusterError::io("understand", path)(std::io::ErrorKind::InvalidData.into())),
     }
 }
 
@@ -100,12 +86,7 @@ fn passwd() -> Vec<Account> {
             let name = fields.next()?.to_owned();
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
-            Some(Account {
-                name,
-                uid,
-                gid,
-                switch: true,
-            })
+            Some(Account { name, uid, gid, switch: true })
         })
         .collect()
 }

@@ -59,17 +59,11 @@ impl Binaries {
     async fn named(dir: &Path, account: &Account) -> Result<Self, ClusterError> {
         let dir = std::path::absolute(dir).map_err(ClusterError::io("find", dir))?;
         if let Some(missing) = missing_program(&dir) {
-            return Err(ClusterError::IncompleteBinaries {
-                bin_dir: dir,
-                missing,
-            });
+            return Err(ClusterError::IncompleteBinaries { bin_dir: dir, missing });
         }
         let found = Self::ask(dir, account).await?;
         if found.release < OLDEST_RELEASE {
-            return Err(ClusterError::TooOld {
-                bin_dir: found.dir,
-                found: found.release,
-            });
+            return Err(ClusterError::TooOld { bin_dir: found.dir, found: found.release });
         }
         Ok(found)
     }
@@ -88,10 +82,7 @@ impl Binaries {
             .collect();
         debian.sort_unstable_by(|a, b| b.cmp(a));
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let dirs = debian
-            .into_iter()
-            .map(|(_, dir)| dir)
-            .chain(std::env::split_paths(&path));
+        let dirs = debian.into_iter().map(|(_, dir)| dir).chain(std::env::split_paths(&path));
 
         let mut found = Vec::new();
         for dir in dirs.filter(|dir| dir.is_absolute() && missing_program(dir).is_none()) {
@@ -113,19 +104,14 @@ impl Binaries {
         command.arg("--version").kill_on_drop(true);
         let output = tool::run(command, account, "").await?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let number = text
-            .split_once("(PostgreSQL)")
-            .map_or("", |(_, rest)| rest.trim_start());
+        let number = text.split_once("(PostgreSQL)").map_or("", |(_, rest)| rest.trim_start());
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
         match digits.parse() {
             Ok(release) => Ok(Self { dir, release }),
             Err(_) => Err(ClusterError::Tool {
                 program,
                 user: account.name.clone(),
-                source: std::io::Error::other(format!(
-                    "it tells no release: {}",
-                    tool::said(&output)
-                )),
+                source: std::io::Error::other(format!("it tells no release: {}", tool::said(&output))),
             }),
         }
     }

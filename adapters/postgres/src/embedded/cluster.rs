@@ -2,19 +2,21 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::binaries::Binaries;
 use super::error::ClusterError;
 use super::files;
 use super::layout::Layout;
-use super::secret::Secret;
+use super::secret::{self, Secret};
 use super::server::Server;
 use super::tool;
 
 /// The role of the engine, and the database that it owns.
 pub(super) const ROLE: &str = "payments";
 const ADMIN: &str = "postgres_admin";
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The release that made the cluster, `None` when there is no cluster yet.
 pub(super) fn release_of(layout: &Layout, account: &Account) -> Result<Option<u32>, ClusterError> {
@@ -30,15 +32,11 @@ pub(super) fn release_of(layout: &Layout, account: &Account) -> Result<Option<u3
     };
     match version {
         Some(None) => Err(ClusterError::NotACluster { folder: cluster }),
-        _ if found.uid() != account.uid => Err(ClusterError::WrongOwner {
-            folder: cluster,
-            owner: found.uid(),
-            user: account.name.clone(),
-        }),
+        _ if found.uid() != account.uid => {
+            Err(ClusterError::WrongOwner { folder: cluster, owner: found.uid(), user: account.name.clone() })
+        }
         Some(release) => Ok(release),
-        None => Err(ClusterError::io("read", &cluster)(
-            ErrorKind::PermissionDenied.into(),
-        )),
+        None => Err(ClusterError::io("read", &cluster)(ErrorKind::PermissionDenied.into())),
     }
 }
 
@@ -49,14 +47,10 @@ pub(super) async fn create(
     binaries: &Binaries,
     account: &Account,
 ) -> Result<(), ClusterError> {
-    let unfinished = layout.unfinished_cluster();
-    match tokio::fs::remove_dir_all(&unfinished).await {
-        Ok(()) => {
-            tracing::info!(folder = %unfinished.display(), "removed a cluster that was never finished")
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(ClusterError::io("remove", &unfinished)(error)),
-    }
+    // The initdb of an engine that was killed may still be at work, and it would go on in a
+    // folder of the same name.
+    let unfinished = layout.workshop().join(secret::unique_name());
+    files::private_dir(&layout.workshop(), account)?;
     files::private_dir(&unfinished, account)?;
     tracing::info!(folder = %layout.cluster().display(), "making a PostgreSQL cluster");
 
@@ -67,23 +61,31 @@ pub(super) async fn create(
         .arg("--pwfile")
         .arg(layout.admin_password())
         .args(["--username", ADMIN, "--auth", "scram-sha-256"])
-        .args([
-            "--encoding",
-            "UTF8",
-            "--locale",
-            "C",
-            "--data-checksums",
-            "--no-instructions",
-        ])
+        .args(["--encoding", "UTF8", "--locale", "C", "--data-checksums", "--no-instructions"])
         .kill_on_drop(true);
     let output = tool::run(initdb, account, "").await?;
     if !output.status.success() {
-        return Err(ClusterError::NotCreated {
-            folder: unfinished,
-            output: tool::said(&output),
-        });
+        return Err(ClusterError::NotCreated { folder: unfinished, output: tool::said(&output) });
     }
-    files::rename(&unfinished, &layout.cluster())
+    files::rename(&unfinished, &layout.cluster())?;
+    clear_workshop(layout).await
+}
+
+/// Removes what was never finished, also while the initdb of a dead engine still writes there:
+/// it gives up once its folder is gone.
+pub(super) async fn clear_workshop(layout: &Layout) -> Result<(), ClusterError> {
+    let workshop = layout.workshop();
+    let begun = Instant::now();
+    loop {
+        match tokio::fs::remove_dir_all(&workshop).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if begun.elapsed() > REMOVAL_PATIENCE => {
+                return Err(ClusterError::io("remove", &workshop)(error));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 /// Makes sure of the role and the database, which also shows that the server answers.
@@ -105,15 +107,7 @@ pub(super) async fn ensure_database(
     psql.env("PGPASSWORD", admin.reveal())
         .args(["--no-psqlrc", "--quiet", "--no-password"])
         .args(["--set", "ON_ERROR_STOP=1", "--set", "VERBOSITY=terse"])
-        .args([
-            "--username",
-            ADMIN,
-            "--dbname",
-            "postgres",
-            "--port",
-            "5432",
-            "--host",
-        ])
+        .args(["--username", ADMIN, "--dbname", "postgres", "--port", "5432", "--host"])
         .arg(&server.layout.socket_dir)
         .args(["--file", "-"])
         .kill_on_drop(true);

@@ -44,10 +44,7 @@ timezone = 'UTC'
 /// Writes our settings and sees to it that the server reads them.
 pub(super) fn write(layout: &Layout, account: &Account) -> Result<(), ClusterError> {
     let cluster = layout.cluster();
-    let text = format!(
-        "{SETTINGS}unix_socket_directories = {}\n",
-        quoted_dir(&layout.socket_dir)
-    );
+    let text = format!("{SETTINGS}unix_socket_directories = {}\n", quoted_dir(&layout.socket_dir));
     files::replace(&cluster.join(FILE), &text, Some(account))?;
 
     let main = cluster.join("postgresql.conf");

@@ -5,9 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown,
-};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
@@ -24,9 +22,7 @@ pub(super) fn private_dir(path: &Path, owner: &Account) -> Result<(), ClusterErr
     }
     let found = std::fs::symlink_metadata(path).map_err(ClusterError::io("look at", path))?;
     if !found.is_dir() {
-        return Err(ClusterError::io("use as a folder", path)(
-            ErrorKind::NotADirectory.into(),
-        ));
+        return Err(ClusterError::io("use as a folder", path)(ErrorKind::NotADirectory.into()));
     }
     if found.uid() != owner.uid && !(owner.switch && found.uid() == 0) {
         return Err(ClusterError::WrongOwner {
@@ -38,8 +34,7 @@ pub(super) fn private_dir(path: &Path, owner: &Account) -> Result<(), ClusterErr
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
         .map_err(ClusterError::io("set the mode of", path))?;
     if owner.switch {
-        lchown(path, Some(owner.uid), Some(owner.gid))
-            .map_err(ClusterError::io("hand over", path))?;
+        lchown(path, Some(owner.uid), Some(owner.gid)).map_err(ClusterError::io("hand over", path))?;
     }
     Ok(())
 }
@@ -56,11 +51,7 @@ pub(super) fn touch(path: &Path, owner: &Account) -> Result<(), ClusterError> {
 }
 
 /// Puts a whole 0600 file in place of whatever is there. Without an owner it stays ours.
-pub(super) fn replace(
-    path: &Path,
-    contents: &str,
-    owner: Option<&Account>,
-) -> Result<(), ClusterError> {
+pub(super) fn replace(path: &Path, contents: &str, owner: Option<&Account>) -> Result<(), ClusterError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
     let beside = PathBuf::from(beside);
@@ -76,11 +67,9 @@ pub(super) fn replace(
         .mode(0o600)
         .open(&beside)
         .map_err(ClusterError::io("create", &beside))?;
-    file.write_all(contents.as_bytes())
-        .map_err(ClusterError::io("write", &beside))?;
+    file.write_all(contents.as_bytes()).map_err(ClusterError::io("write", &beside))?;
     hand_over(&file, &beside, owner)?;
-    file.sync_all()
-        .map_err(ClusterError::io("write", &beside))?;
+    file.sync_all().map_err(ClusterError::io("write", &beside))?;
     rename(&beside, path)
 }
 
@@ -88,15 +77,14 @@ pub(super) fn replace(
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ClusterError> {
     std::fs::rename(from, to).map_err(ClusterError::io("put in place", to))?;
     let parent = to.parent().unwrap_or(Path::new("/"));
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .map_err(ClusterError::io("write", parent))
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(ClusterError::io("write", parent))
 }
 
 fn hand_over(file: &File, path: &Path, owner: Option<&Account>) -> Result<(), ClusterError> {
     match owner {
-        Some(owner) if owner.switch => fchown(file, Some(owner.uid), Some(owner.gid))
-            .map_err(ClusterError::io("hand over", path)),
+        Some(owner) if owner.switch => {
+            fchown(file, Some(owner.uid), Some(owner.gid)).map_err(ClusterError::io("hand over", path))
+        }
         _ => Ok(()),
     }
 }

@@ -33,9 +33,7 @@ impl Layout {
         let wanted = std::path::absolute(data_dir).map_err(ClusterError::io("find", data_dir))?;
         // The parents that exist are judged first, so that a refusal leaves nothing behind.
         if let Some(existing) = wanted.ancestors().skip(1).find(|parent| parent.exists()) {
-            let existing = existing
-                .canonicalize()
-                .map_err(ClusterError::io("find", existing))?;
+            let existing = existing.canonicalize().map_err(ClusterError::io("find", existing))?;
             check_entry(existing.ancestors(), &wanted, account)?;
         }
         if !wanted.is_dir() {
@@ -47,15 +45,11 @@ impl Layout {
             let mode = if account.switch { 0o711 } else { 0o700 };
             set_mode(&wanted, mode)?;
         }
-        let folder = wanted
-            .canonicalize()
-            .map_err(ClusterError::io("find", &wanted))?;
+        let folder = wanted.canonicalize().map_err(ClusterError::io("find", &wanted))?;
         check_name(&folder)?;
         check_entry(folder.ancestors().skip(1), &folder, account)?;
         if account.switch {
-            let found = folder
-                .metadata()
-                .map_err(ClusterError::io("look at", &folder))?;
+            let found = folder.metadata().map_err(ClusterError::io("look at", &folder))?;
             if !account.may_enter(&found) || found.permissions().mode() & 0o001 == 0 {
                 set_mode(&folder, found.permissions().mode() & 0o7777 | 0o001)?;
             }
@@ -85,10 +79,7 @@ impl Layout {
                     "" => "process unknown".to_owned(),
                     pid => format!("process {pid}"),
                 };
-                return Err(ClusterError::InUse {
-                    folder: self.folder.clone(),
-                    owner,
-                });
+                return Err(ClusterError::InUse { folder: self.folder.clone(), owner });
             }
             Err(TryLockError::Error(error)) => return Err(ClusterError::io("lock", &path)(error)),
         }
@@ -107,7 +98,12 @@ impl Layout {
         }
         files::touch(&self.log(), account)?;
         let record = self.folder.join(SOCKET_DIR_RECORD);
-        files::replace(&record, &format!("{}\n", self.socket_dir.display()), None)
+        let text = format!("{}\n", self.socket_dir.display());
+        // Left alone when right, so that a start by root does not take it from the folder's owner.
+        if std::fs::read_to_string(&record).is_ok_and(|found| found == text) {
+            return Ok(());
+        }
+        files::replace(&record, &text, None)
     }
 
     /// Sets an overlong log aside. Only for a server that is down, or it would write on there.
@@ -123,7 +119,8 @@ impl Layout {
         self.folder.join("postgres")
     }
 
-    pub(super) fn unfinished_cluster(&self) -> PathBuf {
+    /// Holds clusters that are being made, each under a name of its own.
+    pub(super) fn workshop(&self) -> PathBuf {
         self.folder.join("postgres.new")
     }
 
@@ -157,38 +154,34 @@ pub(super) fn recorded_socket_dir(data_dir: &Path) -> Result<PathBuf, ClusterErr
     let path = data_dir.join(SOCKET_DIR_RECORD);
     match std::fs::read_to_string(&path) {
         Ok(record) => Ok(PathBuf::from(record.trim_end_matches('\n'))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(ClusterError::NeverStarted {
-            folder: data_dir.to_path_buf(),
-        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(ClusterError::NeverStarted { folder: data_dir.to_path_buf() })
+        }
         Err(error) => Err(ClusterError::io("read", &path)(error)),
     }
 }
 
-/// A long data folder gets its socket in `/tmp`, under a name that is the same at each start.
+/// A long data folder gets its socket in `/tmp`, under a name that is the same at each start. So
+/// does one with a comma, which libpq reads as the start of another host.
 fn socket_dir_of(folder: &Path) -> PathBuf {
     let run = folder.join("run");
-    if run.join(SOCKET_NAME).as_os_str().len() <= LONGEST_SOCKET_PATH {
+    let bytes = folder.as_os_str().as_encoded_bytes();
+    if run.join(SOCKET_NAME).as_os_str().len() <= LONGEST_SOCKET_PATH && !bytes.contains(&b',') {
         return run;
     }
-    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, folder.as_os_str().as_encoded_bytes());
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, bytes);
     PathBuf::from(format!("/tmp/payments-{}", hash.simple()))
 }
 
 /// `pg_ctl` hands paths to a shell between double quotes, and a URL holds only UTF-8.
 fn check_name(folder: &Path) -> Result<(), ClusterError> {
     let refuse = |found: &str| {
-        Err(ClusterError::UnusableName {
-            folder: folder.to_path_buf(),
-            found: found.to_owned(),
-        })
+        Err(ClusterError::UnusableName { folder: folder.to_path_buf(), found: found.to_owned() })
     };
     let Some(name) = folder.to_str() else {
         return refuse("bytes that are not UTF-8");
     };
-    match name
-        .chars()
-        .find(|c| matches!(c, '"' | '$' | '`' | '\\') || c.is_control())
-    {
+    match name.chars().find(|c| matches!(c, '"' | '$' | '`' | '\\') || c.is_control()) {
         Some(c) => refuse(&format!("the character {c:?}")),
         None => Ok(()),
     }
@@ -204,9 +197,7 @@ fn check_entry<'a>(
         return Ok(());
     }
     for parent in parents {
-        let found = parent
-            .metadata()
-            .map_err(ClusterError::io("look at", parent))?;
+        let found = parent.metadata().map_err(ClusterError::io("look at", parent))?;
         if !account.may_enter(&found) {
             return Err(ClusterError::ParentClosed {
                 parent: parent.to_path_buf(),

@@ -3,7 +3,7 @@
 //! ```text
 //! D/lock                 held while an engine owns the folder
 //! D/postgres/            the cluster, 0700, of the service user
-//! D/postgres.new/        a cluster being made; renamed to `postgres` when whole
+//! D/postgres.new/        a cluster being made in there; renamed to `postgres` when whole
 //! D/postgres.log         what the server writes to stderr
 //! D/run/                 the Unix socket, 0700, of the service user
 //! D/postgres.socket-dir  where the socket really is (a long path moves it to /tmp)
@@ -100,12 +100,12 @@ impl EmbeddedPostgres {
         let layout = Layout::open(&settings.data_dir, &account)?;
         let lock = layout.lock()?;
         let made_by = cluster::release_of(&layout, &account)?;
-        let binaries =
-            Binaries::find(settings.bin_dir.as_deref(), made_by, &layout, &account).await?;
+        let binaries = Binaries::find(settings.bin_dir.as_deref(), made_by, &layout, &account).await?;
         layout.prepare(&account)?;
 
         let admin = secret::of_admin(&layout, &account, made_by.is_some())?;
         let password = secret::of_engine(&layout)?;
+        cluster::clear_workshop(&layout).await?;
         if made_by.is_none() {
             cluster::create(&layout, &binaries, &account).await?;
         }
@@ -125,13 +125,7 @@ impl EmbeddedPostgres {
             }
             return Err(error);
         }
-        Ok(Self {
-            server,
-            password,
-            operating: Mutex::new(()),
-            stopped: AtomicBool::new(false),
-            _lock: lock,
-        })
+        Ok(Self { server, password, operating: Mutex::new(()), stopped: AtomicBool::new(false), _lock: lock })
     }
 
     /// The address of the database `payments` for the role `payments`. It holds the password.
@@ -183,11 +177,7 @@ impl EmbeddedPostgres {
             tracing::warn!(attempt, "PostgreSQL is down, starting it again");
             match self.server.ensure_running(REVIVE_PATIENCE).await {
                 Ok(_) => {
-                    tracing::info!(
-                        attempt,
-                        pid = self.postmaster_pid(),
-                        "PostgreSQL is up again"
-                    );
+                    tracing::info!(attempt, pid = self.postmaster_pid(), "PostgreSQL is up again");
                     (pause, attempt) = (WATCH_INTERVAL, 0);
                 }
                 Err(error) => {
@@ -224,9 +214,5 @@ fn url(password: &Secret, socket_dir: &Path) -> String {
             _ => host.push_str(&format!("%{byte:02X}")),
         }
     }
-    format!(
-        "postgres://{role}:{}@localhost/{role}?host={host}",
-        password.reveal(),
-        role = cluster::ROLE
-    )
+    format!("postgres://{role}:{}@localhost/{role}?host={host}", password.reveal(), role = cluster::ROLE)
 }

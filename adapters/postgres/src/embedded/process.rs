@@ -34,21 +34,14 @@ pub(super) fn postmaster(cluster: &Path) -> Option<Postmaster> {
         return None;
     }
     // In between: the folder, the time of the start, the port.
-    let socket_dir = lines
-        .nth(3)
-        .filter(|line| !line.is_empty())
-        .map(PathBuf::from);
+    let socket_dir = lines.nth(3).filter(|line| !line.is_empty()).map(PathBuf::from);
     // In between: the TCP address and the key of the shared memory.
     let state = match lines.nth(2) {
         Some("ready" | "standby") => State::Ready,
         Some("stopping") => State::Stopping,
         _ => State::Starting,
     };
-    Some(Postmaster {
-        pid,
-        state,
-        socket_dir,
-    })
+    Some(Postmaster { pid, state, socket_dir })
 }
 
 /// Every process that works in the cluster; the second list holds those that served a postmaster.
@@ -58,11 +51,7 @@ pub(super) fn all(cluster: &Path) -> (Vec<u32>, Vec<u32>) {
         return (everyone, children);
     };
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         if let Some(role) = role_of(pid, &home) {

@@ -24,16 +24,9 @@ impl Secret {
         text.replace(&self.0, "[password]")
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a password has to be random; it never enters a decision"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a password has to be random; it never enters a decision")]
     fn generate() -> Self {
-        Self(format!(
-            "{}{}",
-            Uuid::new_v4().simple(),
-            Uuid::new_v4().simple()
-        ))
+        Self(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -81,9 +74,14 @@ pub(super) fn of_engine(layout: &Layout) -> Result<Secret, ClusterError> {
 
 /// The same, for a tool that must not make one.
 pub(super) fn recorded(data_dir: &Path) -> Result<Secret, ClusterError> {
-    read(&layout::password_in(data_dir))?.ok_or_else(|| ClusterError::NeverStarted {
-        folder: data_dir.to_path_buf(),
-    })
+    read(&layout::password_in(data_dir))?
+        .ok_or_else(|| ClusterError::NeverStarted { folder: data_dir.to_path_buf() })
+}
+
+/// A name that no earlier engine has used.
+#[expect(clippy::disallowed_methods, reason = "the name of a temporary folder never enters a decision")]
+pub(super) fn unique_name() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 fn create(path: &Path, owner: Option<&Account>) -> Result<Secret, ClusterError> {

@@ -18,7 +18,7 @@ use super::tool;
 /// How often a server that is coming or going is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long children of a dead postmaster may take to notice; an idle one does so at once.
-const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+const ORPHAN_GRACE: Duration = Duration::from_millis(500);
 /// How long they may take after they were told to quit.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(6);
 const START_SECONDS: &str = "60";
@@ -44,11 +44,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(layout: Layout, binaries: Binaries, account: Account) -> Self {
-        Self {
-            layout,
-            binaries,
-            account,
-        }
+        Self { layout, binaries, account }
     }
 
     /// Returns when the server accepts connections on our socket.
@@ -66,10 +62,7 @@ impl Server {
                         return Ok(launch);
                     }
                     // The data folder was moved under a running server, so nobody can reach it.
-                    tracing::info!(
-                        pid = found.pid,
-                        "PostgreSQL listens at a former place, restarting it"
-                    );
+                    tracing::info!(pid = found.pid, "PostgreSQL listens at a former place, restarting it");
                     self.stop().await?;
                 }
                 Some(_) if begun.elapsed() > patience => {
@@ -81,9 +74,7 @@ impl Server {
                     let waited = orphans_since.get_or_insert_with(Instant::now).elapsed();
                     if everyone.is_empty() {
                         if launch == Launch::Started {
-                            return Err(
-                                self.not_started("it ended as soon as it had started", log_begin)
-                            );
+                            return Err(self.not_started("it ended as soon as it had started", log_begin));
                         }
                         orphans_since = None;
                         self.clear_stale_files()?;
@@ -91,10 +82,7 @@ impl Server {
                         self.start_once(log_begin).await?;
                         continue;
                     } else if waited > ORPHAN_PATIENCE {
-                        return Err(ClusterError::StillInUse {
-                            folder: cluster,
-                            pids: everyone,
-                        });
+                        return Err(ClusterError::StillInUse { folder: cluster, pids: everyone });
                     } else if waited > ORPHAN_GRACE && !told_to_quit {
                         told_to_quit = true;
                         self.tell_to_quit(&children).await?;
@@ -111,9 +99,7 @@ impl Server {
         if process::postmaster(&cluster).is_none() {
             return Ok(());
         }
-        let output = self
-            .pg_ctl(&["stop", "--mode=fast", "--wait", "--timeout", STOP_SECONDS])
-            .await?;
+        let output = self.pg_ctl(&["stop", "--mode=fast", "--wait", "--timeout", STOP_SECONDS]).await?;
         if output.status.success() || process::postmaster(&cluster).is_none() {
             return Ok(());
         }
@@ -138,9 +124,7 @@ impl Server {
         self.layout.rotate_log(&self.account)?;
         let log = self.layout.log();
         let log = log.to_string_lossy();
-        let output = self
-            .pg_ctl(&["start", "--wait", "--timeout", START_SECONDS, "--log", &log])
-            .await?;
+        let output = self.pg_ctl(&["start", "--wait", "--timeout", START_SECONDS, "--log", &log]).await?;
         // A long recovery outlasts pg_ctl; the server is then there and merely not ready.
         if output.status.success() || process::postmaster(&self.layout.cluster()).is_some() {
             return Ok(());
@@ -151,11 +135,7 @@ impl Server {
     /// Not ended with us when the caller loses interest: half a start would be worse.
     async fn pg_ctl(&self, arguments: &[&str]) -> Result<Output, ClusterError> {
         let mut pg_ctl = tool::command(&self.binaries.program("pg_ctl"), &self.account);
-        pg_ctl
-            .args(arguments)
-            .arg("--silent")
-            .arg("--pgdata")
-            .arg(self.layout.cluster());
+        pg_ctl.args(arguments).arg("--silent").arg("--pgdata").arg(self.layout.cluster());
         tool::run(pg_ctl, &self.account, "").await
     }
 
@@ -163,10 +143,7 @@ impl Server {
     /// meanwhile. Its work is lost with its postmaster, and recovery follows in any case.
     async fn tell_to_quit(&self, orphans: &[u32]) -> Result<(), ClusterError> {
         for pid in orphans {
-            tracing::warn!(
-                pid,
-                "a process of the former PostgreSQL lingers, telling it to quit"
-            );
+            tracing::warn!(pid, "a process of the former PostgreSQL lingers, telling it to quit");
             let mut kill = tool::command(&self.binaries.program("pg_ctl"), &self.account);
             kill.args(["kill", "QUIT", &pid.to_string()]);
             // It may have gone by itself just now; whether anyone is left is seen next.
@@ -197,8 +174,7 @@ impl Server {
         ClusterError::NotStarted {
             folder: self.layout.cluster(),
             output: output.to_owned(),
-            log: log_tail(&log_file, log_begin)
-                .unwrap_or_else(|error| format!("(cannot be read: {error})")),
+            log: log_tail(&log_file, log_begin).unwrap_or_else(|error| format!("(cannot be read: {error})")),
             log_file,
         }
     }
@@ -210,9 +186,7 @@ fn log_tail(path: &Path, begin: u64) -> std::io::Result<String> {
     let length = file.metadata()?.len();
     // A log that is shorter than it was has been set aside meanwhile, so all of it is new.
     let begin = if begin > length { 0 } else { begin };
-    file.seek(SeekFrom::Start(
-        begin.max(length.saturating_sub(LOG_TAIL_BYTES)),
-    ))?;
+    file.seek(SeekFrom::Start(begin.max(length.saturating_sub(LOG_TAIL_BYTES))))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -17,11 +17,7 @@ const KEPT_ENVIRONMENT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 /// `PGHOST` and the like would redirect the tools, and the engine's own secrets are not theirs.
 pub(super) fn command(program: &Path, account: &Account) -> Command {
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .process_group(0);
+    command.env_clear().env("LC_ALL", "C").current_dir("/").process_group(0);
     for name in KEPT_ENVIRONMENT {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -41,17 +37,10 @@ pub(super) async fn run(
     input: &str,
 ) -> Result<Output, ClusterError> {
     let program = Path::new(command.as_std().get_program()).to_path_buf();
-    let failed = |source| ClusterError::Tool {
-        program,
-        user: account.name.clone(),
-        source,
-    };
+    let failed = |source| ClusterError::Tool { program, user: account.name.clone(), source };
     let work = async {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             match stdin.write_all(input.as_bytes()).await {
                 // A program that ends before it has read everything tells why in its status.

@@ -52,7 +52,7 @@ async fn declines_say_why_and_charge_nothing() {
 #[tokio::test]
 async fn a_lost_answer_was_charged_and_its_repeat_is_answered() {
     let (_sandbox, caller) = fresh().await;
-    assert_eq!(caller.pay("KEY", "card_lost_answer").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card_lost_answer").await, Seen::Silence);
     assert_eq!(caller.inquire("KEY").await, succeeded(200, "KEY"));
     assert_eq!(caller.pay("KEY", "card_lost_answer").await, succeeded(201, "KEY"));
     assert_eq!(caller.counts().await, (1, 2));
@@ -61,7 +61,7 @@ async fn a_lost_answer_was_charged_and_its_repeat_is_answered() {
 #[tokio::test]
 async fn a_timeout_charges_nothing_before_the_second_request() {
     let (_sandbox, caller) = fresh().await;
-    assert_eq!(caller.pay("KEY", "card_timeout").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card_timeout").await, Seen::Silence);
     assert_eq!(caller.inquire("KEY").await, not_found());
     assert_eq!(caller.counts().await, (0, 1));
     assert_eq!(caller.pay("KEY", "card_timeout").await, succeeded(201, "KEY"));
@@ -97,8 +97,8 @@ async fn a_dropped_connection_ends_without_a_byte_of_an_answer() {
 #[tokio::test]
 async fn a_charge_that_is_never_known_stays_unknown() {
     let (_sandbox, caller) = fresh().await;
-    assert_eq!(caller.pay("KEY", "card_never_known").await, Seen::Silence);
-    assert_eq!(caller.pay("KEY", "card_never_known").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card_never_known").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card_never_known").await, Seen::Silence);
     for _ in 0..4 {
         assert_eq!(caller.inquire("KEY").await.status(), 503);
     }
@@ -123,13 +123,9 @@ async fn a_processing_charge_is_made_by_the_third_inquiry() {
 #[tokio::test]
 async fn a_slow_charge_is_made_at_once_and_answered_later() {
     let (_sandbox, caller) = fresh().await;
-    assert_eq!(caller.pay("KEY", "card_slow").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card_slow").await, Seen::Silence);
     assert_eq!(caller.counts().await, (1, 1));
-    let body = json!({
-        "payment_id": "PAY_42", "amount": "7.53", "currency": "USD", "payment_method": "card_slow",
-    });
-    let patient = caller.pay_body("KEY", &body, Duration::from_secs(10)).await;
-    assert_eq!(patient, succeeded(201, "KEY"));
+    assert_eq!(caller.pay("KEY", "card_slow").await, succeeded(201, "KEY"));
 }
 
 #[tokio::test]
@@ -138,11 +134,7 @@ async fn sixty_four_requests_at_once_with_one_key_charge_once() {
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..64 {
         let caller = caller.clone();
-        let body = json!({
-            "payment_id": "PAY_42", "amount": "7.53", "currency": "USD", "payment_method": "card",
-        });
-        let patience = Duration::from_secs(10);
-        requests.spawn(async move { caller.pay_body("KEY", &body, patience).await });
+        requests.spawn(async move { caller.pay("KEY", "card").await });
     }
     for seen in requests.join_all().await {
         assert_eq!(seen, succeeded(201, "KEY"));
@@ -158,10 +150,10 @@ async fn a_share_of_all_meets_every_payment_and_a_repeat_is_the_same_payment() {
     assert_eq!(caller.pay("DECLINED", "card").await.status(), 402);
     caller.behave(&all("lost_answer_per_mille")).await;
     assert_eq!(caller.pay("DECLINED", "card").await.status(), 402);
-    assert_eq!(caller.pay("LOST", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("LOST", "card").await, Seen::Silence);
     assert_eq!(caller.inquire("LOST").await, succeeded(200, "LOST"));
     caller.behave(&all("timeout_per_mille")).await;
-    assert_eq!(caller.pay("TIMEOUT", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("TIMEOUT", "card").await, Seen::Silence);
     assert_eq!(caller.inquire("TIMEOUT").await, not_found());
     assert_eq!(caller.pay("TIMEOUT", "card").await, succeeded(201, "TIMEOUT"));
     caller.behave(&all("server_error_per_mille")).await;

@@ -6,6 +6,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::sandbox::MAGIC;
+use crate::sandbox::charge::Fate;
+use crate::sandbox::risk::Assessment;
+
+#[test]
+fn every_magic_method_does_something_and_is_in_the_table_of_the_module() {
+    let module = include_str!("../mod.rs");
+    for (method, _) in MAGIC {
+        let charged = Fate::of_method(method).is_some();
+        let assessed = Assessment::of_method(method).is_some();
+        assert!(charged != assessed, "{method} is magic for one of the two services");
+        assert!(module.contains(&format!("//! | `{method}` |")), "{method} is documented");
+    }
+}
 
 #[tokio::test]
 async fn risk_answers_by_payment_method() {
@@ -18,7 +32,7 @@ async fn risk_answers_by_payment_method() {
     assert_eq!(caller.evaluate("PAY", "card").await, caller.evaluate("PAY_2", "card").await);
     assert_eq!(score(caller.evaluate("PAY", "card_medium_risk").await, "medium"), 60);
     assert_eq!(score(caller.evaluate("PAY", "card_high_risk").await, "high"), 95);
-    assert_eq!(caller.evaluate("PAY", "card_risk_timeout").await, Seen::Silence);
+    assert_eq!(caller.hasty().evaluate("PAY", "card_risk_timeout").await, Seen::Silence);
     assert_eq!(caller.evaluate("PAY", "card_risk_error").await.status(), 500);
     caller.behave(&json!({ "high_risk_per_mille": 1000 })).await;
     assert_eq!(score(caller.evaluate("PAY", "card").await, "high"), 95);
@@ -31,19 +45,14 @@ async fn risk_answers_by_payment_method() {
 async fn a_stalled_service_holds_until_it_is_released() {
     let stalled = Behaviour { stalled: true, risk_stalled: true, ..Behaviour::default() };
     let (_sandbox, caller) = started(stalled).await;
-    assert_eq!(caller.pay("KEY", "card").await, Seen::Silence);
-    assert_eq!(caller.inquire("KEY").await, Seen::Silence);
-    assert_eq!(caller.evaluate("PAY", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().inquire("KEY").await, Seen::Silence);
+    assert_eq!(caller.hasty().evaluate("PAY", "card").await, Seen::Silence);
     assert!(caller.record().await.is_empty(), "nothing is charged while stalled");
 
     let mut held = tokio::task::JoinSet::new();
     let waiting = caller.clone();
-    held.spawn(async move {
-        let body = json!({
-            "payment_id": "PAY_42", "amount": "7.53", "currency": "USD", "payment_method": "card",
-        });
-        waiting.pay_body("KEY", &body, Duration::from_secs(10)).await
-    });
+    held.spawn(async move { waiting.pay("KEY", "card").await });
     assert_eq!(caller.behave(&json!({})).await.status(), 200);
     assert_eq!(held.join_all().await, [succeeded(201, "KEY")]);
     assert_eq!(caller.evaluate("PAY", "card").await.status(), 200);
@@ -53,8 +62,8 @@ async fn a_stalled_service_holds_until_it_is_released() {
 async fn a_latency_delays_the_answer_and_not_the_charge() {
     let slow = Behaviour { latency_ms: 5_000, risk_latency_ms: 5_000, ..Behaviour::default() };
     let (_sandbox, caller) = started(slow).await;
-    assert_eq!(caller.pay("KEY", "card").await, Seen::Silence);
-    assert_eq!(caller.evaluate("PAY", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().pay("KEY", "card").await, Seen::Silence);
+    assert_eq!(caller.hasty().evaluate("PAY", "card").await, Seen::Silence);
     assert_eq!(caller.counts().await, (1, 1));
 }
 
@@ -84,7 +93,7 @@ async fn what_no_channel_would_take_is_refused_by_name() {
     let order = |amount: Value| json!({ "payment_id": "P", "amount": amount, "currency": "USD", "payment_method": "c" });
     let pay = |key: String, body: Value| {
         let caller = caller.clone();
-        async move { caller.pay_body(&key, &body, PATIENCE).await }
+        async move { caller.pay_body(&key, &body).await }
     };
     for (key, amount, status, named) in [
         (String::new(), json!("1.00"), 400, "Idempotency-Key"),
@@ -115,10 +124,7 @@ async fn stopping_waits_for_no_connection_that_is_held() {
     let mut held = tokio::task::JoinSet::new();
     for method in ["card_lost_answer", "card_timeout", "card_never_known"] {
         let caller = caller.clone();
-        let body = json!({
-            "payment_id": "PAY", "amount": "7.53", "currency": "USD", "payment_method": method,
-        });
-        held.spawn(async move { caller.pay_body(method, &body, Duration::from_secs(30)).await });
+        held.spawn(async move { caller.pay(method, method).await });
     }
     while caller.record().await.len() < 3 {
         tokio::task::yield_now().await;

@@ -89,9 +89,9 @@ async fn the_record_survives_kill_9() {
     }
     requests.join_all().await;
     caller.pay("DECLINED", "card_declined").await;
-    caller.pay("LOST", "card_lost_answer").await;
-    caller.pay("TIMEOUT", "card_timeout").await;
-    caller.pay("UNKNOWN", "card_never_known").await;
+    caller.hasty().pay("LOST", "card_lost_answer").await;
+    caller.hasty().pay("TIMEOUT", "card_timeout").await;
+    caller.hasty().pay("UNKNOWN", "card_never_known").await;
     caller.pay("PROCESSING", "card_processing").await;
     let before = caller.record().await;
     assert_eq!(before.len(), 205);
@@ -113,6 +113,35 @@ async fn the_record_survives_kill_9() {
     for line in Caller::of(&third).record().await {
         let charged = u64::from(line["status"] == "succeeded");
         assert_eq!(line["charged_times"], charged, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_charge_that_was_answered_is_never_lost_however_the_process_dies() {
+    let folder = Folder::new();
+    let host = Host::start(&folder);
+    let caller = Caller::at(host.url.clone());
+    let mut requests = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let caller = caller.clone();
+        let key = format!("KEY_{number}");
+        requests.spawn(async move { (caller.pay(&key, "card").await, key) });
+    }
+    let mut answered = Vec::new();
+    for _ in 0..50 {
+        answered.extend(requests.join_next().await.map(Result::unwrap));
+    }
+    // In the midst of the others.
+    drop(host);
+    answered.extend(requests.join_all().await);
+    answered.retain(|(seen, _)| *seen != Seen::Dropped);
+
+    let sandbox = Sandbox::start(recorded_in(&folder.0)).await.unwrap();
+    let caller = Caller::of(&sandbox);
+    assert!(answered.len() >= 50);
+    for (seen, key) in answered {
+        assert_eq!(seen, succeeded(201, &key));
+        assert_eq!(caller.inquire(&key).await, succeeded(200, &key));
     }
 }
 

@@ -1,0 +1,74 @@
+//! Connections and migrations.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The URL is not one. It may hold a password, so it is not shown.
+    #[error("DATABASE_URL is not a PostgreSQL URL such as postgres://user@host:5432/name")]
+    Url,
+    /// No connection.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the database: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A database of the engine.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub(crate) pool: PgPool,
+    pub(crate) options: PgConnectOptions,
+}
+
+impl Database {
+    /// Connects and brings the schema up to date; several processes may do so at once.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] says what to mend.
+    pub async fn open(url: &str, connections: u32) -> Result<Self, DatabaseError> {
+        let database = Self::connect(url, connections).await?;
+        MIGRATIONS.run(&database.pool).await?;
+        Ok(database)
+    }
+
+    /// Connects to a database whose schema is up to date.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] says what to mend.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, DatabaseError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| DatabaseError::Url)?
+            .application_name("payments")
+            .statement_cache_capacity(64);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(2))
+            // A ping before each acquire doubles the round trips; a dead connection shows itself.
+            .test_before_acquire(false)
+            .connect_with(options.clone())
+            .await
+            .map_err(DatabaseError::Connect)?;
+        Ok(Self { pool, options })
+    }
+
+    /// The pool, for readers.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Whether the database answers.
+    pub async fn is_up(&self) -> bool {
+        sqlx::query("select 1").execute(&self.pool).await.is_ok()
+    }
+}

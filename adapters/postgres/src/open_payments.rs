@@ -1,0 +1,174 @@
+//! Payments that hold funds and that nobody has settled, found from the log alone.
+//!
+//! The scan follows the log by position and keeps the open payments in memory. Its checkpoint stands
+//! before the oldest of them, so a new process reads only what is behind that.
+//!
+//! **Invariant:** every payment that was reserved at or before the checkpoint is settled.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use commands::context::TraceContext;
+use commands::ports::StoreError;
+use commands::saga::{OpenPayment, OpenPayments};
+use domain::PaymentId;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use tokio::sync::Mutex;
+
+use crate::database::Database;
+
+const CHECKPOINT: &str = "open_payments";
+/// Positions that one query reads.
+const PAGE: i64 = 50_000;
+
+/// Follows the log for payments to recover.
+#[derive(Debug)]
+pub struct OpenPaymentScan {
+    pool: PgPool,
+    scan: Mutex<Scan>,
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    /// `None` until the checkpoint has been read.
+    position: Option<i64>,
+    saved: i64,
+    open: HashMap<String, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    reserved_at: i64,
+    last_news: DateTime<Utc>,
+    trace: TraceContext,
+}
+
+impl OpenPaymentScan {
+    /// A scan that begins at the checkpoint.
+    #[must_use]
+    pub fn new(database: &Database) -> Self {
+        Self { pool: database.pool.clone(), scan: Mutex::default() }
+    }
+
+    async fn catch_up(&self, scan: &mut Scan) -> Result<DateTime<Utc>, sqlx::Error> {
+        let mut position = match scan.position {
+            Some(position) => position,
+            None => {
+                scan.saved = sqlx::query_scalar("select position from checkpoints where name = $1")
+                    .bind(CHECKPOINT)
+                    .fetch_optional(&self.pool)
+                    .await?
+                    .unwrap_or(0);
+                scan.saved
+            }
+        };
+        let (head, now): (i64, DateTime<Utc>) =
+            sqlx::query_as("select position, clock_timestamp() from event_log_head")
+                .fetch_one(&self.pool)
+                .await?;
+        while position < head {
+            let end = head.min(position + PAGE);
+            for row in self.page(position, end).await? {
+                scan.apply(&row)?;
+            }
+            position = end;
+            scan.position = Some(position);
+        }
+        scan.position = Some(position);
+        Ok(now)
+    }
+
+    async fn page(&self, after: i64, through: i64) -> Result<Vec<PgRow>, sqlx::Error> {
+        sqlx::query(
+            "select position, aggregate_id, event_type, recorded_at, traceparent, tracestate, baggage
+               from events
+              where position > $1 and position <= $2 and aggregate_type = 'payment'
+                and event_type in ('FundsReserved', 'ChannelOutcomeUnknown', 'PaymentAuthorized',
+                                   'PaymentCompleted', 'PaymentFailed', 'ReviewRequired')
+              order by position",
+        )
+        .bind(after)
+        .bind(through)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    async fn save(&self, scan: &mut Scan) -> Result<(), sqlx::Error> {
+        let checkpoint = scan.checkpoint();
+        if checkpoint <= scan.saved {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into checkpoints (name, position) values ($1, $2)
+             on conflict (name) do update
+                set position = greatest(checkpoints.position, excluded.position), updated_at = now()",
+        )
+        .bind(CHECKPOINT)
+        .bind(checkpoint)
+        .execute(&self.pool)
+        .await?;
+        scan.saved = checkpoint;
+        Ok(())
+    }
+}
+
+impl Scan {
+    fn apply(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
+        let payment_id: String = row.try_get(1)?;
+        match row.try_get::<&str, _>(2)? {
+            "FundsReserved" => {
+                let trace = TraceContext {
+                    traceparent: row.try_get(4)?,
+                    tracestate: row.try_get(5)?,
+                    baggage: row.try_get(6)?,
+                };
+                let open = Open { reserved_at: row.try_get(0)?, last_news: row.try_get(3)?, trace };
+                self.open.insert(payment_id, open);
+            }
+            "ChannelOutcomeUnknown" => {
+                if let Some(open) = self.open.get_mut(&payment_id) {
+                    open.last_news = row.try_get(3)?;
+                }
+            }
+            _ => {
+                self.open.remove(&payment_id);
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> i64 {
+        let oldest = self.open.values().map(|open| open.reserved_at - 1).min();
+        oldest.or(self.position).unwrap_or(0)
+    }
+
+    fn overdue(&self, before: DateTime<Utc>) -> Vec<OpenPayment> {
+        let mut overdue: Vec<_> = self.open.iter().filter(|(_, open)| open.last_news <= before).collect();
+        overdue.sort_unstable_by_key(|(_, open)| open.reserved_at);
+        overdue
+            .into_iter()
+            .filter_map(|(payment_id, open)| {
+                let payment_id = PaymentId::parse(payment_id).ok()?;
+                Some(OpenPayment { payment_id, trace: open.trace.clone() })
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl OpenPayments for OpenPaymentScan {
+    async fn overdue(&self, age: Duration) -> Result<Vec<OpenPayment>, StoreError> {
+        let mut scan = self.scan.lock().await;
+        let unavailable = |error: sqlx::Error| {
+            tracing::warn!(%error, "cannot scan the log for open payments");
+            StoreError::Unavailable
+        };
+        let now = self.catch_up(&mut scan).await.map_err(unavailable)?;
+        self.save(&mut scan).await.map_err(unavailable)?;
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        Ok(scan.overdue(now - age))
+    }
+}

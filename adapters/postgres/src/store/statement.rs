@@ -1,0 +1,225 @@
+//! The one statement of a batch.
+//!
+//! It advances the head row by n and inserts n events at `base + ordinal`: positions are gap-free
+//! and in commit order by construction. Keys and answers ride in the same statement, so they are as
+//! durable as the events.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::append::{Append, Queued};
+
+/// The statement; parameters are the number of events, 13 columns of events, 4 of claims, 5 of answers.
+pub const APPEND: &str = "
+with head as (
+    update event_log_head
+       set position = position + $1, recorded_at = greatest(recorded_at, clock_timestamp())
+    returning position - $1 as base, recorded_at
+), appended as (
+    insert into events (position, sequence, recorded_at, event_id, aggregate_type, aggregate_id,
+                        event_type, event_version, payload, correlation_id, causation_id, actor,
+                        traceparent, tracestate, baggage)
+    select head.base + e.ordinal, e.sequence, head.recorded_at, e.event_id, e.aggregate_type,
+           e.aggregate_id, e.event_type, e.event_version, e.payload::json, e.correlation_id,
+           e.causation_id, e.actor, e.traceparent, e.tracestate, e.baggage
+      from head, unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+                        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+                        $14::text[]) with ordinality
+           as e(event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                correlation_id, causation_id, actor, traceparent, tracestate, baggage, ordinal)
+), claimed as (
+    insert into idempotency_keys (caller, key, request_hash, trace_id, claimed_at)
+    select k.caller, k.key, k.request_hash, k.trace_id, head.recorded_at
+      from head, unnest($15::text[], $16::text[], $17::bytea[], $18::text[])
+           as k(caller, key, request_hash, trace_id)
+), answered as (
+    insert into idempotency_answers (caller, key, status, body, position, answered_at)
+    select a.caller, a.key, a.status, a.body, head.base + a.last_ordinal, head.recorded_at
+      from head, unnest($19::text[], $20::text[], $21::smallint[], $22::text[], $23::bigint[])
+           as a(caller, key, status, body, last_ordinal)
+)
+select base, recorded_at from head";
+
+/// Where a batch landed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Landed {
+    /// Position before its first event.
+    pub(super) base: i64,
+    pub(super) recorded_at: DateTime<Utc>,
+}
+
+/// A batch's columns.
+#[derive(Default)]
+struct Columns<'a> {
+    event_ids: Vec<Uuid>,
+    aggregate_types: Vec<&'a str>,
+    aggregate_ids: Vec<&'a str>,
+    sequences: Vec<i64>,
+    event_types: Vec<&'a str>,
+    event_versions: Vec<&'a str>,
+    payloads: Vec<&'a str>,
+    correlation_ids: Vec<&'a str>,
+    causation_ids: Vec<&'a str>,
+    actors: Vec<&'a str>,
+    traceparents: Vec<&'a str>,
+    tracestates: Vec<Option<&'a str>>,
+    baggages: Vec<Option<&'a str>>,
+    claim_callers: Vec<&'a str>,
+    claim_keys: Vec<&'a str>,
+    claim_hashes: Vec<&'a [u8]>,
+    claim_traces: Vec<&'a str>,
+    answer_callers: Vec<&'a str>,
+    answer_keys: Vec<&'a str>,
+    answer_statuses: Vec<i16>,
+    answer_bodies: Vec<&'a str>,
+    answer_ordinals: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, append: &'a Append) {
+        let context = &append.context;
+        for event in &append.events {
+            self.event_ids.push(event.event_id);
+            self.aggregate_types.push(event.aggregate_type);
+            self.aggregate_ids.push(&event.aggregate_id);
+            self.sequences.push(event.sequence);
+            self.event_types.push(&event.event_type);
+            self.event_versions.push(event.event_version);
+            self.payloads.push(&event.payload);
+            self.correlation_ids.push(&context.correlation_id);
+            self.causation_ids.push(&context.causation_id);
+            self.actors.push(&context.actor);
+            self.traceparents.push(&context.trace.traceparent);
+            self.tracestates.push(context.trace.tracestate.as_deref());
+            self.baggages.push(context.trace.baggage.as_deref());
+        }
+        if let Some(claim) = &append.claim {
+            self.claim_callers.push(&claim.key.caller);
+            self.claim_keys.push(&claim.key.key);
+            self.claim_hashes.push(&claim.request_hash);
+            self.claim_traces.push(&claim.trace_id);
+        }
+        if let Some((key, answer)) = &append.answer {
+            self.answer_callers.push(&key.caller);
+            self.answer_keys.push(&key.key);
+            self.answer_statuses.push(i16::try_from(answer.status).unwrap_or(i16::MAX));
+            self.answer_bodies.push(&answer.body);
+            let last = i64::try_from(self.event_ids.len()).unwrap_or(i64::MAX);
+            self.answer_ordinals.push((!append.events.is_empty()).then_some(last));
+        }
+    }
+}
+
+/// Sends a batch. Returns when the server has committed it: `fetch_all` reads up to the server's
+/// "ready for query", which a single-row fetch would not, and only that follows the commit.
+pub(super) async fn append(connection: &mut PgConnection, batch: &[Queued]) -> Result<Landed, sqlx::Error> {
+    let mut columns = Columns::default();
+    for queued in batch {
+        columns.push(&queued.append);
+    }
+    let rows = sqlx::query(APPEND)
+        .bind(i64::try_from(columns.event_ids.len()).unwrap_or(i64::MAX))
+        .bind(columns.event_ids)
+        .bind(columns.aggregate_types)
+        .bind(columns.aggregate_ids)
+        .bind(columns.sequences)
+        .bind(columns.event_types)
+        .bind(columns.event_versions)
+        .bind(columns.payloads)
+        .bind(columns.correlation_ids)
+        .bind(columns.causation_ids)
+        .bind(columns.actors)
+        .bind(columns.traceparents)
+        .bind(columns.tracestates)
+        .bind(columns.baggages)
+        .bind(columns.claim_callers)
+        .bind(columns.claim_keys)
+        .bind(columns.claim_hashes)
+        .bind(columns.claim_traces)
+        .bind(columns.answer_callers)
+        .bind(columns.answer_keys)
+        .bind(columns.answer_statuses)
+        .bind(columns.answer_bodies)
+        .bind(columns.answer_ordinals)
+        .fetch_all(connection)
+        .await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Landed { base: row.try_get(0)?, recorded_at: row.try_get(1)? })
+}
+
+/// Where a batch landed whose commit was not answered, told by its first event.
+pub(super) async fn find(connection: &mut PgConnection, first: Uuid) -> Result<Option<Landed>, sqlx::Error> {
+    let row = sqlx::query("select position, recorded_at from events where event_id = $1")
+        .bind(first)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| {
+        let position: i64 = row.try_get(0)?;
+        Ok(Landed { base: position - 1, recorded_at: row.try_get(1)? })
+    })
+    .transpose()
+}
+
+/// Indexes of the appends whose aggregates others have appended to already.
+pub(super) async fn outrun(
+    connection: &mut PgConnection,
+    batch: &[Queued],
+) -> Result<Vec<usize>, sqlx::Error> {
+    let (mut owners, mut types, mut ids, mut sequences) = (vec![], vec![], vec![], vec![]);
+    for (owner, queued) in batch.iter().enumerate() {
+        for event in &queued.append.events {
+            owners.push(i64::try_from(owner).unwrap_or(i64::MAX));
+            types.push(event.aggregate_type);
+            ids.push(event.aggregate_id.as_ref());
+            sequences.push(event.sequence);
+        }
+    }
+    let rows = sqlx::query(
+        "select distinct k.owner
+           from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) as k(owner, type, id, sequence),
+                lateral (select from events e
+                          where e.aggregate_type = k.type and e.aggregate_id = k.id
+                            and e.sequence = k.sequence limit 1) as found",
+    )
+    .bind(owners)
+    .bind(types)
+    .bind(ids)
+    .bind(sequences)
+    .fetch_all(connection)
+    .await?;
+    owners_of(&rows)
+}
+
+/// Indexes of the appends whose idempotency keys others have claimed already.
+pub(super) async fn claimed(
+    connection: &mut PgConnection,
+    batch: &[Queued],
+) -> Result<Vec<usize>, sqlx::Error> {
+    let (mut owners, mut callers, mut keys) = (vec![], vec![], vec![]);
+    for (owner, queued) in batch.iter().enumerate() {
+        if let Some(claim) = &queued.append.claim {
+            owners.push(i64::try_from(owner).unwrap_or(i64::MAX));
+            callers.push(claim.key.caller.as_ref());
+            keys.push(claim.key.key.as_ref());
+        }
+    }
+    let rows = sqlx::query(
+        "select distinct k.owner
+           from unnest($1::bigint[], $2::text[], $3::text[]) as k(owner, caller, key),
+                lateral (select from idempotency_keys i
+                          where i.caller = k.caller and i.key = k.key limit 1) as found",
+    )
+    .bind(owners)
+    .bind(callers)
+    .bind(keys)
+    .fetch_all(connection)
+    .await?;
+    owners_of(&rows)
+}
+
+fn owners_of(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<usize>, sqlx::Error> {
+    rows.iter()
+        .map(|row| row.try_get::<i64, _>(0).map(|owner| usize::try_from(owner).unwrap_or(usize::MAX)))
+        .collect()
+}
