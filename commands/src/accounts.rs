@@ -142,6 +142,7 @@ impl AccountCommands {
         keyed: &KeyedRequest,
     ) -> Result<PreparedUnit, AccountRequestError> {
         let opens = matches!(request, AccountRequest::Open { .. });
+        let creates = opens || matches!(request, AccountRequest::Deposit(_) | AccountRequest::Withdraw(_));
         let (account_id, command, other_leg) = plan(request);
         let step = Step::Account(account_id.clone(), command);
         let mut unit = Unit::led_by(step, keyed.context.clone()).claiming(keyed.claim.clone());
@@ -160,7 +161,7 @@ impl AccountCommands {
         let subject = account_id.clone();
         let unit = unit.answering(keyed.claim.key.clone(), move |states| {
             let untouched = domain::Account::default();
-            format.account(states.account(&subject).unwrap_or(&untouched), opens)
+            format.account(states.account(&subject).unwrap_or(&untouched), creates)
         });
         Ok(PreparedUnit { account_id, unit, system_account })
     }

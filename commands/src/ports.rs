@@ -1,6 +1,7 @@
 //! What the handlers call. Adapters implement these; the composition root connects them.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::account::AccountError;
 use domain::payment::RiskLevel;
 use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
@@ -66,6 +67,48 @@ pub struct LookUp {
     pub key: Option<KeyRecord>,
     /// Whether the payment exists.
     pub payment_exists: bool,
+}
+
+/// An event as the log keeps it, for people: payloads are text, since nothing here decides on them.
+#[derive(Debug, Clone)]
+pub struct RecordedEvent {
+    /// Where in the log it is.
+    pub position: i64,
+    /// Which event of its aggregate it is, from 1.
+    pub sequence: i64,
+    /// Its id, a UUIDv7.
+    pub event_id: String,
+    /// `account` or `payment`.
+    pub aggregate_type: String,
+    /// The aggregate that it happened to.
+    pub aggregate_id: String,
+    /// Its name, for instance `FundsHeld`.
+    pub event_type: String,
+    /// Version of the payload's shape.
+    pub event_version: String,
+    /// What happened: JSON text tagged with the event's name, `{"FundsHeld": {...}}`.
+    pub payload: String,
+    /// When it became durable.
+    pub recorded_at: DateTime<Utc>,
+    /// The business story that it belongs to.
+    pub correlation_id: String,
+    /// What caused it: a request, or an earlier event.
+    pub causation_id: String,
+    /// Who acted.
+    pub actor: String,
+    /// The span that recorded it.
+    pub traceparent: String,
+}
+
+/// Reads the log for people.
+#[async_trait]
+pub trait EventReader: Send + Sync {
+    /// The whole story of a payment, in the order of the log: its own events and those of every
+    /// account with the same correlation. Empty when there is no such payment.
+    async fn story(&self, payment: &PaymentId) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Whether the database answers.
+    async fn is_up(&self) -> bool;
 }
 
 /// What the risk service is asked.
@@ -158,7 +201,8 @@ pub trait AnswerFormat: Send + Sync {
     /// A payment that is settled.
     fn payment(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer;
 
-    /// An account after a command to it; `created` when the command opened it.
+    /// An account after a command to it; `created` when the command made something that was not
+    /// there: the account, or a posting.
     fn account(&self, account: &Account, created: bool) -> Answer;
 
     /// A command that an account refused.

@@ -5,6 +5,7 @@
 //! moves on when it meets another process there. Readers add the shards up.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -55,7 +56,10 @@ impl SystemAccounts {
             currency,
         };
         let open = Step::Account(account_id.clone(), AccountCommand::Open(opening));
-        store.execute(Unit::led_by(open, context.clone())).await?;
+        // Its own story: the payment that happens to be first on this shard did not ask for it.
+        let context =
+            CommandContext { correlation_id: Arc::from(account_id.as_str()), actor: Arc::from("engine"), ..context.clone() };
+        store.execute(Unit::led_by(open, context)).await?;
         self.opened().insert(account_id.clone());
         Ok(account_id)
     }

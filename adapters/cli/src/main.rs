@@ -1,1 +1,53 @@
-fn main() {}
+//! `payments`: the composition root. It reads settings, builds adapters and hands them to the role
+//! that was asked for; it decides nothing itself.
+
+mod arguments;
+mod demo;
+mod dev;
+mod engine;
+mod sandbox;
+mod serve;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::arguments::{Arguments, Command};
+
+/// Whatever keeps a command from doing its work, said so that the user knows what to do.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let settings = settings::Settings::load(arguments.config.as_deref())?;
+    adapter_telemetry::start_logs(&settings.log.filter, settings.log.format())?;
+    match arguments.command {
+        Command::Dev(options) => dev::run(options, settings).await,
+        Command::Serve(options) => serve::run(options, settings).await,
+        Command::Sandbox(options) => sandbox::run(options, &settings).await,
+        Command::Demo(options) => demo::run(options, settings).await,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command that failed is for its user")]
+fn report(failure: &Failure) {
+    eprintln!("payments: {failure}");
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The command API over HTTP.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`router`] | the routes |
+//! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
+//! | `payments`, `accounts`, `events`, `health` | the handlers, one module per noun |
+//! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
+//! | `keyed` | idempotency keys and the hash of what was asked |
+//! | `trace`, `ids` | W3C trace context in, identifiers made here |
+//! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
+//! | [`server`] | connections, and the drain at the end |
+//!
+//! Start at [`router::router`], then follow `payments::create`.
+//!
+//! **Invariants:** a command runs in a task of its own, so that it goes on when its caller goes
+//! away; no amount passes through a float; a refusal shows nothing internal, a 500 its trace id only.
+
+mod accounts;
+pub mod answers;
+mod body;
+mod edge;
+mod events;
+mod fields;
+mod health;
+mod ids;
+mod keyed;
+mod path;
+mod payments;
+mod problem;
+pub mod router;
+pub mod server;
+mod settings;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use answers::JsonAnswers;
+pub use router::router;
+pub use server::{Drained, serve};
+pub use settings::HttpSettings;
+pub use shared::Api;

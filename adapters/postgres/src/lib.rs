@@ -12,6 +12,6 @@
 
 pub mod database;
 pub mod embedded;
-// pub mod log;
+pub mod log;
 pub mod open_payments;
 pub mod store;

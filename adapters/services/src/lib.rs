@@ -1,3 +1,26 @@
-//! HTTP clients of the risk service and the payment channel, and the sandbox that simulates both.
+//! The services outside the engine: clients of risk and channel, and a sandbox that plays both.
+//!
+//! | module | is |
+//! | --- | --- |
+//! | [`risk`] | [`risk::HttpRisk`], the engine's `RiskService` |
+//! | [`channel`] | [`channel::HttpChannel`], the engine's `PaymentChannel`: start here for what is Unknown |
+//! | [`breaker`] | the circuit breaker that each client has of its own |
+//! | [`sandbox`] | the simulated services, and with them the wire contract |
+//!
+//! What both clients share (the connection pool, the time limit, the trace headers) is in
+//! `remote`.
+//!
+//! **Invariants.** No call outlasts its configured time. No request that may have reached a
+//! service is sent a second time from here: whether to ask again is the saga's decision. What a
+//! client says of a failure is fit to be stored in an event for ever: no address, no error text of
+//! a library.
 
+pub mod breaker;
+pub mod channel;
+mod remote;
+pub mod risk;
 pub mod sandbox;
+#[cfg(test)]
+mod tests;
+
+pub use remote::SetupError;

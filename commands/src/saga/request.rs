@@ -57,7 +57,7 @@ pub enum Begun {
     /// The request is answered: a repeat, a rejection, a failure.
     Answered(Reply),
     /// The payment holds its funds and can be driven on.
-    Reserved(Reserved),
+    Reserved(Box<Reserved>),
 }
 
 /// A payment that holds its funds, and the request that waits for it.
@@ -133,7 +133,7 @@ impl PaymentSaga {
         let cause = receipt.last_event_id.unwrap_or_default();
         let context = keyed.context.caused_by(&cause);
         let resume = Resume { payment_id: plan.payment_id, payment, context, channel_asked: false };
-        Ok(Begun::Reserved(Reserved { resume, _in_flight: in_flight, driven }))
+        Ok(Begun::Reserved(Box::new(Reserved { resume, _in_flight: in_flight, driven })))
     }
 
     async fn answered_meanwhile(
@@ -253,7 +253,7 @@ impl PaymentSaga {
     ) -> Result<Reply, PaymentRequestError> {
         match self.begin(request, keyed).await? {
             Begun::Answered(reply) => Ok(reply),
-            Begun::Reserved(reserved) => self.finish(reserved).await.map_err(|error| match error {
+            Begun::Reserved(reserved) => self.finish(*reserved).await.map_err(|error| match error {
                 DriveError::Store(error) => PaymentRequestError::Store(error),
             }),
         }

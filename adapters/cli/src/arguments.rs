@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A payment engine: every cent can be traced to the event that moved it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "payments",
+    version,
+    about,
+    after_help = "\
+Settings come from the environment (PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS=5000) and from a TOML file\n\
+(--config). Start with:\n\n  payments dev --port 8080 --data-dir ./payments-data\n  payments demo"
+)]
+pub(crate) struct Arguments {
+    /// A TOML file with settings.
+    #[arg(long, global = true, env = "PAYMENTS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process, with a private PostgreSQL and simulated risk and channel services.
+    Dev(DevArguments),
+    /// Production: the roles asked for, on a PostgreSQL of yours.
+    Serve(ServeArguments),
+    /// The simulated risk service and payment channel alone.
+    Sandbox(SandboxArguments),
+    /// Make real payments on a fresh `payments dev` and tell the story of each.
+    Demo(DemoArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Prints `ready http://HOST:PORT` on stdout when it serves; logs go to stderr.\n\n\
+Example:\n  payments dev --port 8080 --data-dir ./payments-data\n\
+The data survives a restart. To begin anew, delete the folder.")]
+pub(crate) struct DevArguments {
+    /// TCP port of the API on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Where PostgreSQL and the sandbox keep their data.
+    #[arg(long, env = "PAYMENTS_DATA_DIR", default_value = "payments-data")]
+    pub(crate) data_dir: PathBuf,
+    /// TCP port of the sandbox on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) sandbox_port: u16,
+    /// Use this risk and channel service instead of starting the sandbox, for instance
+    /// http://127.0.0.1:9090.
+    #[arg(long)]
+    pub(crate) sandbox_url: Option<String>,
+    /// Folder with PostgreSQL's programs; found by itself where it is installed as usual.
+    #[arg(long, env = "PAYMENTS_PG_BIN_DIR")]
+    pub(crate) pg_bin_dir: Option<PathBuf>,
+    /// When started as root: the user that PostgreSQL runs as.
+    #[arg(long, env = "PAYMENTS_PG_USER")]
+    pub(crate) pg_user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga \\\n    \
+--risk-url https://risk.example --channel-url https://channel.example")]
+pub(crate) struct ServeArguments {
+    /// What this process does: `api` answers requests and drives their payments, `saga` takes up
+    /// payments that another process left.
+    #[arg(long, value_delimiter = ',', default_value = "api,saga")]
+    pub(crate) roles: Vec<Role>,
+    /// Where the API listens.
+    #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// The database, for instance postgres://user:password@host:5432/payments.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: String,
+    /// Base URL of the risk service.
+    #[arg(long, env = "PAYMENTS_RISK_URL")]
+    pub(crate) risk_url: String,
+    /// Base URL of the payment channel.
+    #[arg(long, env = "PAYMENTS_CHANNEL_URL")]
+    pub(crate) channel_url: String,
+}
+
+/// A part of the engine that a process may play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// The HTTP API.
+    Api,
+    /// Recovery of payments that nobody drives.
+    Saga,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArguments {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    pub(crate) listen: SocketAddr,
+    /// Where the record of charges is kept; without it the record ends with the process.
+    #[arg(long)]
+    pub(crate) record_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Stop after the stories instead of serving on.
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) dev: DevArguments,
+}

@@ -1,0 +1,113 @@
+//! `payments dev`: everything in one process, with a private PostgreSQL and the sandbox.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use adapter_postgres::embedded::{ClusterSettings, EmbeddedPostgres};
+use adapter_services::sandbox::{Sandbox, SandboxSettings};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::arguments::DevArguments;
+use crate::engine::{Engine, Neighbours};
+use crate::serve::announce;
+use crate::settings::Settings;
+use crate::signals::shutdown;
+
+/// Stops what was started, whatever became of the serving.
+pub(crate) struct Dev {
+    engine: Engine,
+    listener: TcpListener,
+    sandbox: Option<Sandbox>,
+    postgres: EmbeddedPostgres,
+}
+
+pub(crate) async fn run(options: DevArguments, settings: Settings) -> Result<(), Failure> {
+    let dev = Dev::start(options, &settings).await?;
+    announce(dev.address()?);
+    dev.serve(shutdown()).await
+}
+
+impl Dev {
+    /// Starts PostgreSQL and the sandbox, connects the engine, and listens.
+    pub(crate) async fn start(options: DevArguments, settings: &Settings) -> Result<Self, Failure> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+        // Bound before anything is made on disk: a port that is taken is the likeliest mistake.
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}; choose another --port"))?;
+        let postgres = EmbeddedPostgres::start(ClusterSettings {
+            data_dir: options.data_dir.clone(),
+            bin_dir: options.pg_bin_dir,
+            run_as: options.pg_user,
+        })
+        .await?;
+        let started =
+            Self::start_on(&postgres, options.sandbox_url, options.sandbox_port, &options.data_dir, settings);
+        match started.await {
+            Ok((engine, sandbox)) => Ok(Self { engine, listener, sandbox, postgres }),
+            Err(failure) => {
+                postgres.stop().await?;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_on(
+        postgres: &EmbeddedPostgres,
+        sandbox_url: Option<String>,
+        sandbox_port: u16,
+        data_dir: &std::path::Path,
+        settings: &Settings,
+    ) -> Result<(Engine, Option<Sandbox>), Failure> {
+        let (sandbox, url) = match sandbox_url {
+            Some(url) => (None, url),
+            None => {
+                let sandbox = Sandbox::start(SandboxSettings {
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, sandbox_port)),
+                    record_dir: Some(data_dir.join("sandbox")),
+                    behaviour: settings.sandbox,
+                })
+                .await?;
+                let url = sandbox.base_url();
+                tracing::info!(url, "sandbox: risk service and payment channel");
+                (Some(sandbox), url)
+            }
+        };
+        let neighbours =
+            Neighbours { database_url: postgres.database_url(), risk_url: url.clone(), channel_url: url };
+        Ok((Engine::build(&neighbours, settings).await?, sandbox))
+    }
+
+    /// The API's address.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until `stop`, then drains and stops what was started, PostgreSQL last.
+    pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+        let Self { engine, listener, sandbox, postgres } = self;
+        let (stopped, mut stopping) = watch::channel(false);
+        let recovery = engine.recovery();
+        {
+            let serving = async {
+                let drained = adapter_http::serve(listener, engine.api, stop).await;
+                stopped.send_replace(true);
+                tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
+            };
+            let supervising = postgres.supervise(async move {
+                // An error means that the sender is gone, which is the end as well.
+                let _ = stopping.wait_for(|stopped| *stopped).await;
+            });
+            let recovering = async {
+                tokio::select! { () = recovery => {}, () = supervising => {} }
+            };
+            tokio::join!(serving, recovering);
+        }
+        if let Some(sandbox) = sandbox {
+            sandbox.stop().await;
+        }
+        postgres.stop().await?;
+        Ok(())
+    }
+}

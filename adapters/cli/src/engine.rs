@@ -1,0 +1,135 @@
+//! The engine as one process runs it: adapters connected to handlers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_http::{Api, HttpSettings, JsonAnswers};
+use adapter_postgres::database::Database;
+use adapter_postgres::log::EventLog;
+use adapter_postgres::open_payments::OpenPaymentScan;
+use adapter_postgres::store::{PostgresEventStore, StoreSettings};
+use adapter_services::breaker::BreakerSettings;
+use adapter_services::channel::{ChannelSettings, HttpChannel};
+use adapter_services::risk::{HttpRisk, RiskSettings};
+use commands::accounts::AccountCommands;
+use commands::idempotency::InFlight;
+use commands::ports::{AnswerFormat, EventStore};
+use commands::saga::{PaymentSaga, SagaParts};
+use commands::system_accounts::{SHARDS, SystemAccounts};
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::settings::Settings;
+
+/// Payments that recovery drives at once.
+const MOST_RECOVERING: usize = 64;
+
+/// Where the engine's neighbours are.
+pub(crate) struct Neighbours {
+    pub(crate) database_url: String,
+    pub(crate) risk_url: String,
+    pub(crate) channel_url: String,
+}
+
+/// The engine's parts, connected.
+pub(crate) struct Engine {
+    pub(crate) api: Api,
+    saga: Arc<PaymentSaga>,
+    open_payments: Arc<OpenPaymentScan>,
+    recovery_interval: Duration,
+}
+
+impl Engine {
+    /// Connects everything; the database is brought up to date first.
+    pub(crate) async fn build(neighbours: &Neighbours, settings: &Settings) -> Result<Self, Failure> {
+        let database = Database::open(&neighbours.database_url, settings.store.connections).await?;
+        let store_settings = StoreSettings {
+            cached_accounts: settings.store.cached_accounts,
+            cached_payments: settings.store.cached_payments,
+            timeout: Duration::from_millis(settings.store.timeout_ms),
+            ..StoreSettings::default()
+        };
+        let store: Arc<dyn EventStore> = Arc::new(PostgresEventStore::start(&database, store_settings));
+        let breaker = BreakerSettings {
+            failures_to_open: settings.services.breaker_failures,
+            open_for: Duration::from_millis(settings.services.breaker_open_ms),
+        };
+        let risk = HttpRisk::new(&RiskSettings {
+            base_url: neighbours.risk_url.clone(),
+            timeout: Duration::from_millis(settings.services.risk_timeout_ms),
+            breaker,
+        })?;
+        let channel = HttpChannel::new(&ChannelSettings {
+            base_url: neighbours.channel_url.clone(),
+            timeout: Duration::from_millis(settings.services.channel_timeout_ms),
+            breaker,
+        })?;
+        let format: Arc<dyn AnswerFormat> = Arc::new(JsonAnswers);
+        let system = Arc::new(SystemAccounts::starting_at(random_shard()));
+        let in_flight = InFlight::default();
+        let saga = Arc::new(PaymentSaga::new(SagaParts {
+            store: Arc::clone(&store),
+            risk: Arc::new(risk),
+            channel: Arc::new(channel),
+            format: Arc::clone(&format),
+            system: Arc::clone(&system),
+            settings: settings.saga()?,
+            in_flight: in_flight.clone(),
+        }));
+        let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
+        let api = Api {
+            accounts,
+            saga: Arc::clone(&saga),
+            store,
+            reader: Arc::new(EventLog::new(&database)),
+            settings: http_settings(settings),
+        };
+        Ok(Self {
+            api,
+            saga,
+            open_payments: Arc::new(OpenPaymentScan::new(&database)),
+            recovery_interval: Duration::from_millis(settings.saga.recovery_interval_ms),
+        })
+    }
+
+    /// Takes up payments that nobody drives, until the task is aborted.
+    pub(crate) fn recovery(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (saga, open_payments) = (Arc::clone(&self.saga), Arc::clone(&self.open_payments));
+        let interval = self.recovery_interval;
+        async move {
+            let mut recovering = JoinSet::new();
+            loop {
+                match saga.overdue(&*open_payments).await {
+                    Ok(overdue) => {
+                        for payment in overdue {
+                            while recovering.len() >= MOST_RECOVERING {
+                                recovering.join_next().await;
+                            }
+                            let saga = Arc::clone(&saga);
+                            recovering.spawn(async move { saga.recover(payment).await });
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot look for open payments now"),
+                }
+                while recovering.try_join_next().is_some() {}
+                tokio::time::sleep(interval).await;
+            }
+        }
+    }
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    HttpSettings {
+        request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
+        body_limit: settings.http.body_limit_bytes,
+        max_in_flight: settings.http.max_in_flight,
+        drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
+        ..HttpSettings::default()
+    }
+}
+
+/// Processes start on different shards of the system accounts, so that they seldom meet.
+#[expect(clippy::disallowed_methods, reason = "the composition root may draw its own number")]
+fn random_shard() -> u32 {
+    u32::from(uuid::Uuid::new_v4().as_bytes()[0]) % SHARDS
+}

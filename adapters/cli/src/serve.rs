@@ -1,0 +1,42 @@
+//! `payments serve`: the roles asked for, on a database of the operator's.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::Failure;
+use crate::arguments::{Role, ServeArguments};
+use crate::engine::{Engine, Neighbours};
+use crate::settings::Settings;
+use crate::signals::shutdown;
+
+pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(), Failure> {
+    let neighbours = Neighbours {
+        database_url: options.database_url,
+        risk_url: options.risk_url,
+        channel_url: options.channel_url,
+    };
+    let engine = Engine::build(&neighbours, &settings).await?;
+    let mut tasks = JoinSet::new();
+    if options.roles.contains(&Role::Saga) {
+        tasks.spawn(engine.recovery());
+    }
+    if !options.roles.contains(&Role::Api) {
+        shutdown().await;
+        return Ok(());
+    }
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
+    announce(listener.local_addr()?);
+    let drained = adapter_http::serve(listener, engine.api, shutdown()).await;
+    tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
+    Ok(())
+}
+
+/// Says where the API is, on a line of its own that scripts can wait for.
+#[expect(clippy::print_stdout, reason = "the contract: `ready http://HOST:PORT` on stdout")]
+pub(crate) fn announce(address: SocketAddr) {
+    println!("ready http://{address}");
+}

@@ -1,0 +1,139 @@
+//! Accounts: opening one, moving its money, freezing and reading it.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use commands::accounts::{AccountRequest, AccountRequestError, Movement};
+use commands::idempotency::{Answer, KeyedRequest};
+use domain::{AccountId, PostingId};
+
+use crate::answers::{account_body, render, respond};
+use crate::fields::{Field, Fields};
+use crate::keyed::{self, RequestHash};
+use crate::path::{AccountPath, PlainQuery, account_not_found};
+use crate::problem::{self, Problem};
+use crate::shared::{Shared, lost};
+use crate::{body, ids, trace};
+
+/// Most characters of a reference or a reason.
+const MAX_WORDS: usize = 256;
+
+/// `POST /api/v1/accounts`: opens a user's account.
+pub(crate) async fn open(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let (parts, bytes) = read(&shared, request).await?;
+    let fields = Fields::read(body::json(&parts.headers, &bytes)?, &["user_id", "currency"])?;
+    let user_id = fields.required("user_id")?.id()?;
+    let currency = fields.required("currency")?.currency()?;
+    let account_id = AccountId::of_user(&user_id, currency);
+    let hash = RequestHash::of("open_account").text(user_id.as_str()).text(currency.code());
+    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    execute(&shared, AccountRequest::Open { user_id, currency }, keyed).await
+}
+
+/// `POST /api/v1/accounts/{account_id}/deposits`: money comes in.
+pub(crate) async fn deposit(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (movement, keyed) = movement(&shared, account_id, request, "deposit", "dep_").await?;
+    execute(&shared, AccountRequest::Deposit(movement), keyed).await
+}
+
+/// `POST /api/v1/accounts/{account_id}/withdrawals`: money leaves.
+pub(crate) async fn withdraw(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (movement, keyed) = movement(&shared, account_id, request, "withdrawal", "wd_").await?;
+    execute(&shared, AccountRequest::Withdraw(movement), keyed).await
+}
+
+/// `POST /api/v1/accounts/{account_id}/freeze`: nothing leaves from now on.
+pub(crate) async fn freeze(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, bytes) = read(&shared, request).await?;
+    let fields = Fields::read(body::optional_json(&parts.headers, &bytes)?, &["reason"])?;
+    let reason = words(fields.optional("reason"))?;
+    let hash = RequestHash::of("freeze_account").text(account_id.as_str()).text(&reason);
+    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    execute(&shared, AccountRequest::Freeze { account_id, reason }, keyed).await
+}
+
+/// `POST /api/v1/accounts/{account_id}/unfreeze`: money may leave again.
+pub(crate) async fn unfreeze(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, bytes) = read(&shared, request).await?;
+    Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
+    let hash = RequestHash::of("unfreeze_account").text(account_id.as_str());
+    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    execute(&shared, AccountRequest::Unfreeze { account_id }, keyed).await
+}
+
+/// `GET /api/v1/accounts/{account_id}`: the balance, as the log has it now.
+pub(crate) async fn show(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let stored = shared.api.store.account(&account_id).await.map_err(problem::read_failed)?;
+    let body = account_body(&stored.state).ok_or_else(|| account_not_found(account_id))?;
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: stored.position }))
+}
+
+async fn read(shared: &Shared, request: Request) -> Result<(Parts, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(body, shared.api.settings.body_limit).await?;
+    Ok((parts, bytes))
+}
+
+fn words(field: Option<Field<'_>>) -> Result<String, Problem> {
+    field.map(|field| field.words(MAX_WORDS)).transpose().map(Option::unwrap_or_default)
+}
+
+async fn movement(
+    shared: &Shared,
+    account_id: AccountId,
+    request: Request,
+    operation: &'static str,
+    prefix: &str,
+) -> Result<(Movement, KeyedRequest), Problem> {
+    let (parts, bytes) = read(shared, request).await?;
+    let text = body::json(&parts.headers, &bytes)?;
+    let fields = Fields::read(text, &["amount", "currency", "reference"])?;
+    let amount = fields.required("amount")?;
+    let amount = amount.amount(fields.required("currency")?.currency()?)?;
+    let reference = words(fields.optional("reference"))?;
+    let posting_id =
+        PostingId::parse(&ids::time_ordered(prefix)).map_err(|error| Problem::internal(error.to_string()))?;
+    let hash = RequestHash::of(operation).text(account_id.as_str()).amount(amount).text(&reference);
+    let keyed = keyed_request(&parts, hash, posting_id.as_str())?;
+    Ok((Movement { account_id, posting_id, amount, reference }, keyed))
+}
+
+fn keyed_request(parts: &Parts, hash: RequestHash, correlation_id: &str) -> Result<KeyedRequest, Problem> {
+    let key = keyed::header_key(&parts.headers)?;
+    Ok(keyed::keyed(&key, hash, correlation_id, trace::of(parts)?))
+}
+
+async fn execute(shared: &Shared, request: AccountRequest, keyed: KeyedRequest) -> Result<Response, Problem> {
+    let accounts = Arc::clone(&shared.api.accounts);
+    let command = shared.run(async move { accounts.execute(request, keyed).await })?;
+    match command.await {
+        Ok(Ok(reply)) => Ok(respond(&reply)),
+        Ok(Err(AccountRequestError::Key(conflict))) => Err(keyed::conflict(conflict)),
+        Ok(Err(AccountRequestError::Store(error))) => Err(problem::command_failed(error)),
+        Err(error) => Err(lost(error)),
+    }
+}

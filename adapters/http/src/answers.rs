@@ -1,0 +1,287 @@
+//! The bodies that clients get, and that are recorded under their keys.
+//!
+//! [`JsonAnswers`] is the port's implementation: the request, a repeat of it and recovery after a
+//! crash all write through it, so they write the same bytes.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::{Response as HttpResponse, StatusCode};
+use axum::response::Response;
+use commands::idempotency::{Answer, Reply};
+use commands::ports::AnswerFormat;
+use domain::account::{AccountError, Owner};
+use domain::payment::{FailureReason, PaymentStatus, RiskAssessment};
+use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
+use serde::{Serialize, Serializer};
+
+use crate::edge::TRACE_ID;
+use crate::path::account_not_found;
+use crate::problem::{PROBLEM_JSON, Problem, json_text};
+
+/// Answers as JSON: a success as its own object, a refusal as a problem.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonAnswers;
+
+/// An amount as clients see it: an exact decimal string.
+pub(crate) struct Decimal(pub(crate) Money);
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[derive(Serialize)]
+struct PaymentBody<'a> {
+    payment_id: &'a PaymentId,
+    status: &'a str,
+    transaction_id: Option<&'a TransactionId>,
+    amount: Decimal,
+    currency: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
+    balance: Option<Balance<'a>>,
+}
+
+#[derive(Serialize)]
+struct Balance<'a> {
+    account_id: &'a AccountId,
+    posted: Decimal,
+    held: Decimal,
+    available: Decimal,
+    currency: &'static str,
+}
+
+#[derive(Serialize)]
+struct AccountBody<'a> {
+    account_id: &'a AccountId,
+    user_id: Option<&'a UserId>,
+    currency: &'static str,
+    posted: Decimal,
+    held: Decimal,
+    available: Decimal,
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct ProcessingBody<'a> {
+    payment_id: &'a PaymentId,
+    status: &'static str,
+    message: &'static str,
+}
+
+impl AnswerFormat for JsonAnswers {
+    fn payment(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer {
+        let message = match payment.status {
+            PaymentStatus::Rejected => return problem(&rejected(payment), trace_id),
+            PaymentStatus::Failed => return problem(&failed(payment), trace_id),
+            PaymentStatus::Authorized => "The amount is authorized; capture it to take it.",
+            PaymentStatus::NeedsReview => {
+                "The payment channel has not said whether it paid. The amount stays held, and a person \
+                 will find out."
+            }
+            PaymentStatus::Completed => "The payment is completed.",
+            PaymentStatus::Voided
+            | PaymentStatus::New
+            | PaymentStatus::Initiated
+            | PaymentStatus::Assessed
+            | PaymentStatus::Reserved
+            | PaymentStatus::OutcomeUnknown => "The payment is being processed.",
+        };
+        let created = matches!(payment.status, PaymentStatus::Completed | PaymentStatus::Authorized);
+        let status = if created { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+        let Some(details) = &payment.details else {
+            return problem(&Problem::internal("an answer to a payment that was never initiated"), trace_id);
+        };
+        let body = PaymentBody {
+            payment_id: &details.payment_id,
+            status: client_status(payment.status),
+            transaction_id: payment.transaction_id.as_ref(),
+            amount: Decimal(details.amount),
+            currency: details.amount.currency.code(),
+            message,
+            degraded: matches!(payment.risk, Some(RiskAssessment::Degraded { .. })),
+            balance: payer.and_then(balance),
+        };
+        Answer { status: status.as_u16(), body: json_text(&body), position: None }
+    }
+
+    fn account(&self, account: &Account, created: bool) -> Answer {
+        let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+        match account_body(account) {
+            Some(body) => Answer { status: status.as_u16(), body, position: None },
+            None => problem(&Problem::internal("an answer to an account that was never opened"), ""),
+        }
+    }
+
+    fn account_refused(&self, account_id: &AccountId, refusal: &AccountError, trace_id: &str) -> Answer {
+        problem(&refused(account_id, refusal), trace_id)
+    }
+}
+
+/// An account as clients see it, `None` before it is opened.
+pub(crate) fn account_body(account: &Account) -> Option<String> {
+    let opening = account.opening.as_ref()?;
+    let user_id = match &opening.owner {
+        Owner::User { user_id } => Some(user_id),
+        Owner::System { .. } => None,
+    };
+    Some(json_text(&AccountBody {
+        account_id: &opening.account_id,
+        user_id,
+        currency: opening.currency.code(),
+        posted: Decimal(account.posted()?),
+        held: Decimal(account.held()?),
+        available: Decimal(account.available()?),
+        status: account.status.name(),
+    }))
+}
+
+/// What a caller is told whose payment takes longer than it can wait.
+pub(crate) fn processing(payment_id: &PaymentId, position: Option<i64>) -> Answer {
+    let body = ProcessingBody {
+        payment_id,
+        status: "processing",
+        message: "The payment is being processed. Repeat the request with the same idempotency key, or \
+                  read the payment, to get its outcome.",
+    };
+    Answer { status: StatusCode::ACCEPTED.as_u16(), body: json_text(&body), position }
+}
+
+/// The status as clients see it: which step the saga is at is not theirs to depend on.
+pub(crate) const fn client_status(status: PaymentStatus) -> &'static str {
+    match status {
+        PaymentStatus::New
+        | PaymentStatus::Initiated
+        | PaymentStatus::Assessed
+        | PaymentStatus::Reserved
+        | PaymentStatus::OutcomeUnknown => "processing",
+        PaymentStatus::Rejected
+        | PaymentStatus::Authorized
+        | PaymentStatus::Completed
+        | PaymentStatus::Failed
+        | PaymentStatus::Voided
+        | PaymentStatus::NeedsReview => status.name(),
+    }
+}
+
+/// A reply as a response: the same bytes for the first caller and for each repeat.
+pub(crate) fn respond(reply: &Reply) -> Response {
+    let mut response = render(&reply.answer);
+    let headers = response.headers_mut();
+    if let Ok(trace_id) = HeaderValue::from_str(&reply.trace_id) {
+        headers.insert(TRACE_ID, trace_id);
+    }
+    if reply.replayed {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// An answer as a response.
+pub(crate) fn render(answer: &Answer) -> Response {
+    // Statuses are recorded by this module; one that is none would be a damaged record.
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::new(Body::from(answer.render()));
+    *response.status_mut() = status;
+    let refused = status.is_client_error() || status.is_server_error();
+    let content_type = if refused { PROBLEM_JSON } else { HeaderValue::from_static("application/json") };
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Why a payment failed, for a person.
+pub(crate) fn failure_detail(failure: &FailureReason, amount: Option<Money>) -> String {
+    match (failure, amount) {
+        (FailureReason::InsufficientFunds { available }, Some(amount)) => {
+            format!("{amount:?} is needed, {available:?} is available. Nothing is held.")
+        }
+        (FailureReason::InsufficientFunds { available }, None) => format!("{available:?} is available."),
+        (FailureReason::AccountNotFound, _) => {
+            "The user has no account in this currency. Open one, and deposit to it.".to_owned()
+        }
+        (FailureReason::AccountFrozen, _) => "The user's account is frozen.".to_owned(),
+        (FailureReason::AccountClosed, _) => "The user's account is closed.".to_owned(),
+        (FailureReason::ChannelDeclined { reason }, _) => {
+            format!("The payment channel declined: {reason}. The hold is released.")
+        }
+        (FailureReason::ReviewedNotPaid, _) => {
+            "A review found that the payment channel had not paid. The hold is released.".to_owned()
+        }
+    }
+}
+
+fn balance(account: &Account) -> Option<Balance<'_>> {
+    let opening = account.opening.as_ref()?;
+    Some(Balance {
+        account_id: &opening.account_id,
+        posted: Decimal(account.posted()?),
+        held: Decimal(account.held()?),
+        available: Decimal(account.available()?),
+        currency: opening.currency.code(),
+    })
+}
+
+fn problem(problem: &Problem, trace_id: &str) -> Answer {
+    Answer { status: problem.status().as_u16(), body: problem.body(trace_id), position: None }
+}
+
+fn rejected(payment: &Payment) -> Problem {
+    named(
+        Problem::unprocessable(
+            "risk_rejected",
+            "The risk of this payment is too high. No money was touched.",
+        ),
+        payment,
+    )
+}
+
+fn failed(payment: &Payment) -> Problem {
+    let Some(failure) = &payment.failure else {
+        return Problem::internal("a payment that failed has no reason");
+    };
+    let amount = payment.details.as_ref().map(|details| details.amount);
+    named(Problem::unprocessable(failure.code(), failure_detail(failure, amount)), payment)
+}
+
+fn named(problem: Problem, payment: &Payment) -> Problem {
+    match &payment.details {
+        Some(details) => problem.payment(details.payment_id.clone()),
+        None => problem,
+    }
+}
+
+fn refused(account_id: &AccountId, refusal: &AccountError) -> Problem {
+    let detail = || format!("{}.", capitalized(&refusal.to_string()));
+    let problem = match refusal {
+        AccountError::NotFound => return account_not_found(account_id.clone()),
+        AccountError::AlreadyOpen { .. } => {
+            Problem::new(StatusCode::CONFLICT, "account_already_open", detail())
+        }
+        AccountError::InsufficientFunds { .. } => {
+            Problem::unprocessable("insufficient_funds", detail()).param("amount")
+        }
+        AccountError::Frozen => Problem::unprocessable("account_frozen", detail()),
+        AccountError::Closed => Problem::unprocessable("account_closed", detail()),
+        AccountError::NotEmpty => Problem::unprocessable("account_not_empty", detail()),
+        AccountError::CurrencyMismatch { .. } => {
+            Problem::unprocessable("currency_mismatch", detail()).param("currency")
+        }
+        AccountError::BalanceOverflow => Problem::unprocessable("balance_overflow", detail()).param("amount"),
+        AccountError::HoldExists { .. } => Problem::new(StatusCode::CONFLICT, "hold_exists", detail()),
+        AccountError::HoldNotFound { .. } => Problem::unprocessable("hold_not_found", detail()),
+        AccountError::CaptureTooLarge { .. } => {
+            Problem::unprocessable("capture_too_large", detail()).param("amount")
+        }
+    };
+    problem.account(account_id.clone())
+}
+
+fn capitalized(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}

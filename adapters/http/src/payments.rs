@@ -1,0 +1,244 @@
+//! Payments: asking for one, and reading one.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use commands::idempotency::{Answer, IdempotencyKey};
+use commands::saga::{PaymentRequest, PaymentRequestError};
+use domain::payment::{CaptureMode, PaymentDetails, RefundStatus, RiskAssessment, Route};
+use domain::{Money, Payment, PaymentId, TransactionId, UserId};
+use serde::Serialize;
+
+use crate::answers::{Decimal, client_status, failure_detail, processing, render, respond};
+use crate::fields::Fields;
+use crate::keyed::{self, RequestHash};
+use crate::path::{PaymentPath, PlainQuery};
+use crate::problem::{self, Problem, json_text};
+use crate::shared::{Shared, lost};
+use crate::{body, ids, trace};
+
+/// Most characters of a means of payment.
+const MAX_METHOD: usize = 64;
+
+const FIELDS: [&str; 8] = [
+    "payment_id",
+    "user_id",
+    "amount",
+    "currency",
+    "payment_method",
+    "idempotency_key",
+    "capture",
+    "metadata",
+];
+
+/// A request for a payment, valid in itself, with its key and the hash of what it asks.
+pub(crate) struct Asked<'a> {
+    request: PaymentRequest,
+    key: Cow<'a, str>,
+    hash: RequestHash,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads a request; the key may be in a header or in the body.
+    pub(crate) fn read(headers: &'a HeaderMap, bytes: &'a [u8]) -> Result<Self, Problem> {
+        let fields = Fields::read(body::json(headers, bytes)?, &FIELDS)?;
+        let field_key = fields.optional("idempotency_key").map(|field| field.text()).transpose()?;
+        let key = keyed::key(headers, field_key)?;
+        let given: Option<PaymentId> = fields.optional("payment_id").map(|field| field.id()).transpose()?;
+        let user_id = fields.required("user_id")?.id()?;
+        let amount = fields.required("amount")?;
+        let amount = amount.amount(fields.required("currency")?.currency()?)?;
+        let payment_method = fields.required("payment_method")?.name(MAX_METHOD, "invalid_payment_method")?;
+        let capture = capture(&fields)?;
+        let metadata =
+            fields.optional("metadata").map(|field| field.notes()).transpose()?.unwrap_or_default();
+        let hash = RequestHash::of("payment")
+            // Absent stays absent: a repeat is given another id before it is known as a repeat.
+            .optional(given.as_ref().map(PaymentId::as_str))
+            .text(user_id.as_str())
+            .amount(amount)
+            .text(&payment_method)
+            .text(match capture {
+                CaptureMode::Automatic => "automatic",
+                CaptureMode::Manual => "manual",
+            })
+            .notes(&metadata);
+        let payment_id = match given {
+            Some(payment_id) => payment_id,
+            None => PaymentId::parse(&ids::time_ordered("pay_"))
+                .map_err(|error| Problem::internal(error.to_string()))?,
+        };
+        let request = PaymentRequest { payment_id, user_id, amount, payment_method, capture, metadata };
+        Ok(Self { request, key, hash })
+    }
+}
+
+fn capture<const N: usize>(fields: &Fields<'_, N>) -> Result<CaptureMode, Problem> {
+    let Some(field) = fields.optional("capture") else { return Ok(CaptureMode::Automatic) };
+    match field.text()?.as_ref() {
+        "automatic" => Ok(CaptureMode::Automatic),
+        "manual" => Ok(CaptureMode::Manual),
+        _ => Err(field.refused("invalid_value", "must be `automatic` or `manual`")),
+    }
+}
+
+/// `POST /api/v1/payments`: carries a payment out, or says what became of it.
+pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(body, shared.api.settings.body_limit).await?;
+    let Asked { request, key, hash } = Asked::read(&parts.headers, &bytes)?;
+    let payment_id = request.payment_id.clone();
+    let keyed = keyed::keyed(&key, hash, payment_id.as_str(), trace::of(&parts)?);
+    let key = keyed.claim.key.clone();
+    let saga = Arc::clone(&shared.api.saga);
+    let mut payment = shared.run(async move { saga.process(request, keyed).await })?;
+    match tokio::time::timeout(shared.api.saga.settings().payment_timeout, &mut payment).await {
+        Ok(Ok(Ok(reply))) => Ok(respond(&reply)),
+        Ok(Ok(Err(error))) => Err(refused(error)),
+        Ok(Err(error)) => Err(lost(error)),
+        Err(_) => still_processing(&shared, &payment_id, &key).await,
+    }
+}
+
+fn refused(error: PaymentRequestError) -> Problem {
+    match error {
+        PaymentRequestError::Key(conflict) => keyed::conflict(conflict),
+        PaymentRequestError::PaymentExists { payment_id } => Problem::new(
+            StatusCode::CONFLICT,
+            "payment_exists",
+            "This payment id belongs to another payment.",
+        )
+        .param("payment_id")
+        .payment(payment_id),
+        PaymentRequestError::RiskUnavailable => Problem::unavailable(
+            "risk_unavailable",
+            "The risk service cannot answer, and the amount is too large to go on without it. Nothing \
+             is held. Repeat the request with the same idempotency key.",
+            5,
+        ),
+        PaymentRequestError::Store(error) => problem::command_failed(error),
+    }
+}
+
+/// The caller has waited long enough; its payment goes on. This is no recorded answer: a repeat gets
+/// the payment's outcome.
+async fn still_processing(
+    shared: &Shared,
+    payment_id: &PaymentId,
+    key: &IdempotencyKey,
+) -> Result<Response, Problem> {
+    let stored = shared.api.store.payment(payment_id).await.map_err(|_| problem::outcome_unknown())?;
+    // The id may belong to another request's payment, about which this caller did not ask.
+    let own = stored.state.details.as_ref().is_some_and(|details| {
+        *details.requester.caller == *key.caller && *details.requester.idempotency_key == *key.key
+    });
+    if !own {
+        return Err(problem::outcome_unknown().payment(payment_id.clone()));
+    }
+    let mut response = render(&processing(payment_id, stored.position));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    Ok(response)
+}
+
+/// A payment as it is read.
+#[derive(Serialize)]
+struct PaymentView<'a> {
+    payment_id: &'a PaymentId,
+    user_id: &'a UserId,
+    status: &'static str,
+    /// Where the saga is, by its own name; `status` is what to depend on.
+    step: &'static str,
+    amount: Decimal,
+    currency: &'static str,
+    payment_method: Option<&'a str>,
+    capture: Option<CaptureMode>,
+    captured: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded: Option<Decimal>,
+    transaction_id: Option<&'a TransactionId>,
+    failure: Option<FailureView>,
+    risk: Option<RiskView<'a>>,
+    metadata: &'a std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct FailureView {
+    code: &'static str,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct RiskView<'a> {
+    level: Option<&'static str>,
+    score: Option<u8>,
+    degraded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// `GET /api/v1/payments/{payment_id}`.
+pub(crate) async fn show(
+    State(shared): State<Arc<Shared>>,
+    PaymentPath(payment_id): PaymentPath,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let stored = shared.api.store.payment(&payment_id).await.map_err(problem::read_failed)?;
+    let Some(details) = &stored.state.details else { return Err(payment_not_found(payment_id)) };
+    let body = json_text(&view(&stored.state, details));
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: stored.position }))
+}
+
+/// There is no such payment.
+pub(crate) fn payment_not_found(payment_id: PaymentId) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "payment_not_found", "There is no such payment.").payment(payment_id)
+}
+
+fn view<'a>(payment: &'a Payment, details: &'a PaymentDetails) -> PaymentView<'a> {
+    let (payment_method, capture) = match &details.route {
+        Route::Channel { payment_method, capture } => (Some(payment_method.as_str()), Some(*capture)),
+        Route::Transfer { .. } => (None, None),
+    };
+    PaymentView {
+        payment_id: &details.payment_id,
+        user_id: &details.user_id,
+        status: client_status(payment.status),
+        step: payment.status.name(),
+        amount: Decimal(details.amount),
+        currency: details.amount.currency.code(),
+        payment_method,
+        capture,
+        captured: payment.captured.map(Decimal),
+        refunded: refunded(payment).map(Decimal),
+        transaction_id: payment.transaction_id.as_ref(),
+        failure: payment.failure.as_ref().map(|failure| FailureView {
+            code: failure.code(),
+            detail: failure_detail(failure, Some(details.amount)),
+        }),
+        risk: payment.risk.as_ref().map(risk_view),
+        metadata: &details.metadata,
+    }
+}
+
+fn risk_view(risk: &RiskAssessment) -> RiskView<'_> {
+    match risk {
+        RiskAssessment::Assessed { level, score } => {
+            RiskView { level: Some(level.name()), score: Some(*score), degraded: false, reason: None }
+        }
+        RiskAssessment::Degraded { reason } => {
+            RiskView { level: None, score: None, degraded: true, reason: Some(reason) }
+        }
+    }
+}
+
+/// What has gone back to the payer, `None` while no refund was ever asked for.
+fn refunded(payment: &Payment) -> Option<Money> {
+    let currency = payment.captured?.currency;
+    let back = payment.refunds.values().filter(|refund| refund.status == RefundStatus::Completed);
+    // The domain keeps the sum of refunds within the captured amount, so it fits.
+    let minor = back.map(|refund| refund.amount.minor).sum();
+    (!payment.refunds.is_empty()).then_some(Money::new(minor, currency))
+}

@@ -1,0 +1,54 @@
+//! The routes.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::problem::Problem;
+use crate::shared::{Api, Shared, panicked};
+use crate::{accounts, edge, events, health, payments};
+
+/// The API as a service.
+pub fn router(api: Api) -> Router {
+    routes(Arc::new(Shared::new(api)))
+}
+
+pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/api/v1/payment", post(payments::create))
+        .route("/api/v1/payments", post(payments::create))
+        .route("/api/v1/payments/{payment_id}", get(payments::show))
+        .route("/api/v1/payments/{payment_id}/events", get(events::story))
+        .route("/api/v1/accounts", post(accounts::open))
+        .route("/api/v1/accounts/{account_id}", get(accounts::show))
+        .route("/api/v1/accounts/{account_id}/deposits", post(accounts::deposit))
+        .route("/api/v1/accounts/{account_id}/withdrawals", post(accounts::withdraw))
+        .route("/api/v1/accounts/{account_id}/freeze", post(accounts::freeze))
+        .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn_with_state(Arc::clone(&shared), edge::pass))
+        .with_state(shared)
+}
+
+async fn no_such_path() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
+}
+
+async fn no_such_method() -> Problem {
+    let detail = "This path does not know this method; the Allow header names those that it knows.";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    panicked(&*panic).into_response()
+}

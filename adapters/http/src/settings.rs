@@ -1,0 +1,44 @@
+//! The edge's limits.
+
+use std::time::Duration;
+
+/// Limits of the HTTP edge. Each is a bound on what one client, or all of them, can take up.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Longest time that a request waits for its response.
+    pub request_timeout: Duration,
+    /// Largest body, in bytes.
+    pub body_limit: usize,
+    /// Most requests that are served at a time; one more is refused at once, not queued.
+    pub max_in_flight: usize,
+    /// Most commands that run at a time, those included whose callers are not waiting any more:
+    /// while the channel is silent, each payment outlives its request.
+    pub max_running: usize,
+    /// Most connections that are open at a time; one more waits to be accepted.
+    pub max_connections: usize,
+    /// Longest time that a connection may be idle, or take to send a request's headers.
+    pub header_timeout: Duration,
+    /// How long `/readyz` says 503 before connections are refused, so that a load balancer that
+    /// polls it can notice. Zero where nobody polls.
+    pub shutdown_notice: Duration,
+    /// How long requests and commands may take to end at shutdown; recovery does the rest.
+    pub drain_timeout: Duration,
+    /// Whether traces are recorded. What a client says about it is not trusted.
+    pub sampled: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(10),
+            body_limit: 64 * 1024,
+            max_in_flight: 2_000,
+            max_running: 20_000,
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(60),
+            shutdown_notice: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
+            sampled: true,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the handlers work with.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use commands::accounts::AccountCommands;
+use commands::ports::{EventReader, EventStore};
+use commands::saga::PaymentSaga;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::task::TaskTracker;
+
+use crate::problem::{self, Problem};
+use crate::settings::HttpSettings;
+
+/// What the API is made of.
+pub struct Api {
+    /// Carries out commands to accounts.
+    pub accounts: Arc<AccountCommands>,
+    /// Drives payments.
+    pub saga: Arc<PaymentSaga>,
+    /// The durable state of accounts and payments.
+    pub store: Arc<dyn EventStore>,
+    /// The log, for people.
+    pub reader: Arc<dyn EventReader>,
+    /// Limits.
+    pub settings: HttpSettings,
+}
+
+/// The API while it is served.
+pub(crate) struct Shared {
+    pub(crate) api: Api,
+    /// One permit for each request that may be served.
+    pub(crate) requests: Semaphore,
+    /// Commands that run, whether or not their callers still wait.
+    pub(crate) running: TaskTracker,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(api: Api) -> Self {
+        let requests = Semaphore::new(api.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
+        Self { api, requests, running: TaskTracker::new(), draining: AtomicBool::new(false) }
+    }
+
+    /// Runs a command in a task of its own: it goes on when the caller goes away, and the drain
+    /// waits for it.
+    pub(crate) fn run<F>(&self, command: F) -> Result<JoinHandle<F::Output>, Problem>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if self.running.len() >= self.api.settings.max_running {
+            return Err(overloaded());
+        }
+        Ok(self.running.spawn(command))
+    }
+
+    /// From here on `/readyz` says no.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Refused at once: a queue would only make everybody wait until they give up.
+pub(crate) fn overloaded() -> Problem {
+    Problem::unavailable("overloaded", "Too many requests at a time; nothing was changed.", 1)
+}
+
+/// A command's task ended without a result.
+pub(crate) fn lost(error: JoinError) -> Problem {
+    match error.try_into_panic() {
+        Ok(panic) => panicked(&*panic),
+        // The runtime is being shut down; recovery takes up what has begun.
+        Err(_) => problem::outcome_unknown(),
+    }
+}
+
+/// A panic, whose message is for the log.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of an unknown kind");
+    Problem::internal(format!("panic: {message}"))
+}

@@ -1,0 +1,264 @@
+//! One outside service, asked over HTTP/1.1: what the clients of risk and channel share.
+//!
+//! Start at [`Remote::ask`].
+//!
+//! **Invariant:** a request that may have reached the service is sent once. The pool of
+//! `hyper-util` repeats a request by itself only when it had picked an idle connection that turned
+//! out to be closed before the request was handed to it: hyper then gives the whole request back
+//! unread, so not one byte of it was sent. From the first byte on every failure comes back here.
+//! Redirects are not followed.
+
+use std::io;
+use std::time::Duration;
+
+use commands::context::CommandContext;
+use domain::Money;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::uri::{InvalidUri, Scheme};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use serde::{Serialize, Serializer};
+
+use crate::breaker::{Breaker, BreakerSettings};
+
+/// The longest body of an answer that is read, in bytes; a verdict is some 30.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Idle connections kept, so that a burst does not end in a burst of new connections.
+const IDLE_CONNECTIONS: usize = 512;
+
+/// How long an idle connection is kept: shorter than the 60 s after which load balancers commonly
+/// drop one, so that few requests meet a connection that is about to be closed.
+const IDLE_FOR: Duration = Duration::from_secs(50);
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// Why a client cannot be set up. The base URL itself is not repeated: it may hold a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The base URL cannot be read.
+    #[error("the base URL of the {service} service is not a URL: {source}")]
+    NotAUrl {
+        /// `risk` or `channel`.
+        service: &'static str,
+        /// What is wrong with it.
+        source: InvalidUri,
+    },
+    /// The base URL is none that a path can be added to.
+    #[error("the base URL of the {service} service {problem}")]
+    BaseUrl {
+        /// `risk` or `channel`.
+        service: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// `https` needs the machine's certificate authorities, and they cannot be read.
+    #[error("no certificate authority to trust the {service} service by: {source}")]
+    Authorities {
+        /// `risk` or `channel`.
+        service: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// TLS itself cannot be set up.
+    #[error("TLS for the {service} service: {source}")]
+    Tls {
+        /// `risk` or `channel`.
+        service: &'static str,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+}
+
+/// What a service said.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// Why there is no [`Reply`]. The texts are stored in events.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoReply {
+    /// Nothing was sent.
+    #[error("breaker open")]
+    BreakerOpen,
+    /// Nothing was sent: there is no connection.
+    #[error("connection failed")]
+    ConnectionFailed,
+    #[error("connection lost")]
+    ConnectionLost,
+    #[error("no answer within {timeout_ms} ms")]
+    Late { timeout_ms: u128 },
+    #[error("answer too long")]
+    TooLong,
+    /// Nothing was sent: what was to be sent is no HTTP.
+    #[error("request could not be written")]
+    Unwritable,
+}
+
+/// One service: its address, its connections, its breaker.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    service: &'static str,
+    /// Scheme, host and path prefix, without a slash at the end.
+    base: String,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    timeout: Duration,
+    breaker: Breaker,
+}
+
+impl Remote {
+    pub(crate) fn new(
+        service: &'static str,
+        base_url: &str,
+        timeout: Duration,
+        breaker: BreakerSettings,
+    ) -> Result<Self, SetupError> {
+        let base: Uri = base_url.parse().map_err(|source| SetupError::NotAUrl { service, source })?;
+        check_base(&base, base_url).map_err(|problem| SetupError::BaseUrl { service, problem })?;
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(connector(service, base.scheme() == Some(&Scheme::HTTPS), timeout)?);
+        let base = base_url.trim_end_matches('/').to_owned();
+        Ok(Self { service, base, http, timeout, breaker: Breaker::new(service, breaker) })
+    }
+
+    pub(crate) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// The address of a path that begins with a slash.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, InvalidUri> {
+        [self.base.as_str(), path].concat().parse()
+    }
+
+    /// Sends a request once and reads the answer to its end, all within the time limit.
+    ///
+    /// The breaker counts as a failure whatever is no answer, and 5xx.
+    pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        let permit = self.breaker.admit().ok_or(NoReply::BreakerOpen)?;
+        let reply = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(NoReply::Late { timeout_ms: self.timeout.as_millis() }),
+        };
+        match &reply {
+            Ok(reply) if !reply.status.is_server_error() => permit.answered(),
+            _ => permit.failed(),
+        }
+        reply
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        let service = self.service;
+        let response = self.http.request(request).await.map_err(|error| {
+            // The caller reports the failure; only the detail that must not leave is said here.
+            tracing::debug!(service, ?error, "a request had no answer");
+            if error.is_connect() { NoReply::ConnectionFailed } else { NoReply::ConnectionLost }
+        })?;
+        let status = response.status();
+        match Limited::new(response.into_body(), BODY_LIMIT).collect().await {
+            Ok(body) => Ok(Reply { status, body: body.to_bytes() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(NoReply::TooLong),
+            Err(error) => {
+                tracing::debug!(service, ?error, "an answer broke off");
+                Err(NoReply::ConnectionLost)
+            }
+        }
+    }
+}
+
+/// A request with the trace it belongs to. Trace headers that are no header values are left out:
+/// no payment fails for its telemetry.
+fn request(method: Method, uri: Uri, body: Bytes, context: &CommandContext) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    let trace = &context.trace;
+    let headers = [
+        (TRACEPARENT, Some(trace.traceparent.as_str())),
+        (TRACESTATE, trace.tracestate.as_deref()),
+        (BAGGAGE, trace.baggage.as_deref()),
+    ];
+    for (name, text) in headers {
+        if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    request
+}
+
+/// A GET.
+pub(crate) fn get(uri: Uri, context: &CommandContext) -> Request<Full<Bytes>> {
+    request(Method::GET, uri, Bytes::new(), context)
+}
+
+/// A POST of `body` as JSON.
+pub(crate) fn post(
+    uri: Uri,
+    body: &impl Serialize,
+    context: &CommandContext,
+) -> Result<Request<Full<Bytes>>, NoReply> {
+    // Enough for the bodies sent here, so that they are written without a second allocation.
+    let mut json = Vec::with_capacity(256);
+    serde_json::to_writer(&mut json, body).map_err(|_| NoReply::Unwritable)?;
+    let mut request = request(Method::POST, uri, Bytes::from(json), context);
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(request)
+}
+
+/// Writes an amount as an exact decimal text, for instance `"7.53"`.
+pub(crate) fn decimal<S: Serializer>(amount: &Money, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
+}
+
+/// Says what keeps a URL from being a base.
+fn check_base(base: &Uri, text: &str) -> Result<(), &'static str> {
+    if ![Some("http"), Some("https")].contains(&base.scheme_str()) {
+        Err("begins with neither http:// nor https://")
+    } else if base.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        Err("has a user name or password in it")
+    } else if text.contains(['?', '#']) {
+        Err("has a query or fragment")
+    } else {
+        Ok(())
+    }
+}
+
+/// Connects by TCP, and by TLS on top for `https`.
+fn connector(
+    service: &'static str,
+    https: bool,
+    timeout: Duration,
+) -> Result<HttpsConnector<HttpConnector>, SetupError> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    // The pool goes on connecting when the request it did so for is given up.
+    tcp.set_connect_timeout(Some(timeout));
+    // TLS is added by the connector around this one, which must not refuse `https` for it.
+    tcp.enforce_http(false);
+    // The provider is named, so that it does not depend on what other crates switch on.
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| SetupError::Tls { service, source })?;
+    let tls = if https {
+        tls.with_native_roots().map_err(|source| SetupError::Authorities { service, source })?
+    } else {
+        // A machine without certificate authorities can still speak plain HTTP.
+        tls.with_root_certificates(RootCertStore::empty())
+    };
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
+    let builder = if https { builder.https_only() } else { builder.https_or_http() };
+    Ok(builder.enable_http1().wrap_connector(tcp))
+}
