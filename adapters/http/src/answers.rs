@@ -224,6 +224,7 @@ fn balance(account: &Account) -> Option<Balance<'_>> {
 }
 
 fn problem(problem: &Problem, trace_id: &str) -> Answer {
+    problem.log(trace_id);
     Answer { status: problem.status().as_u16(), body: problem.body(trace_id), position: None }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
-//! | [`router`] | the routes |
+//! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
 //! | `payments`, `accounts`, `events`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
@@ -11,7 +11,7 @@
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
 //! | [`server`] | connections, and the drain at the end |
 //!
-//! Start at [`router::router`], then follow `payments::create`.
+//! Start at [`router()`], then follow `payments::create`.
 //!
 //! **Invariants:** a command runs in a task of its own, so that it goes on when its caller goes
 //! away; no amount passes through a float; a refusal shows nothing internal, a 500 its trace id only.

@@ -187,14 +187,18 @@ pub(crate) async fn show(
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let stored = shared.api.store.payment(&payment_id).await.map_err(problem::read_failed)?;
-    let Some(details) = &stored.state.details else { return Err(payment_not_found(payment_id)) };
-    let body = json_text(&view(&stored.state, details));
+    let body = payment_body(&stored.state).ok_or_else(|| payment_not_found(payment_id))?;
     Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: stored.position }))
 }
 
 /// There is no such payment.
 pub(crate) fn payment_not_found(payment_id: PaymentId) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "payment_not_found", "There is no such payment.").payment(payment_id)
+}
+
+/// A payment as clients see it, `None` before it is initiated.
+pub(crate) fn payment_body(payment: &Payment) -> Option<String> {
+    payment.details.as_ref().map(|details| json_text(&view(payment, details)))
 }
 
 fn view<'a>(payment: &'a Payment, details: &'a PaymentDetails) -> PaymentView<'a> {
@@ -241,4 +245,99 @@ fn refunded(payment: &Payment) -> Option<Money> {
     // The domain keeps the sum of refunds within the captured amount, so it fits.
     let minor = back.map(|refund| refund.amount.minor).sum();
     (!payment.refunds.is_empty()).then_some(Money::new(minor, currency))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    /// The hash of a body; its key is in the header.
+    fn hash(body: &str) -> [u8; 32] {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        headers.insert("idempotency-key", HeaderValue::from_static("K"));
+        let asked = Asked::read(&headers, body.as_bytes()).unwrap();
+        let trace = Arc::new(trace::context(&headers, true));
+        keyed::keyed(&asked.key, asked.hash, asked.request.payment_id.as_str(), trace).claim.request_hash
+    }
+
+    #[test]
+    fn the_same_request_has_the_same_hash_however_it_is_written() {
+        let first = hash(r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"card"}"#);
+        for same in [
+            r#"{"user_id":"U","amount":"7.50","currency":"USD","payment_method":"card"}"#,
+            r#"{"idempotency_key":"K","currency":"USD","user_id":"\u0055","amount":75e-1,"payment_method":"card"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"card","metadata":{},"capture":"automatic","payment_id":null}"#,
+        ] {
+            assert_eq!(hash(same), first, "{same}");
+        }
+        for other in [
+            r#"{"user_id":"V","amount":7.5,"currency":"USD","payment_method":"card"}"#,
+            r#"{"user_id":"U","amount":7.51,"currency":"USD","payment_method":"card"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"EUR","payment_method":"card"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"cash"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"card","capture":"manual"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"card","payment_id":"P"}"#,
+            r#"{"user_id":"U","amount":7.5,"currency":"USD","payment_method":"card","metadata":{"a":"b"}}"#,
+        ] {
+            assert_ne!(hash(other), first, "{other}");
+        }
+    }
+
+    #[test]
+    fn each_failure_of_a_request_is_told_apart() {
+        use commands::idempotency::KeyConflict;
+        use commands::ports::StoreError;
+        let payment_id = PaymentId::parse("P").unwrap();
+        for (error, status, code, retry_after) in [
+            (PaymentRequestError::Key(KeyConflict::InFlight), 409, "request_in_flight", Some("1")),
+            (PaymentRequestError::Key(KeyConflict::OtherRequest), 422, "idempotency_key_reused", None),
+            (PaymentRequestError::PaymentExists { payment_id }, 409, "payment_exists", None),
+            (PaymentRequestError::RiskUnavailable, 503, "risk_unavailable", Some("5")),
+            (PaymentRequestError::Store(StoreError::Unavailable), 503, "store_unavailable", Some("1")),
+            (PaymentRequestError::Store(StoreError::OutcomeUnknown), 503, "outcome_unknown", Some("1")),
+            (PaymentRequestError::Store(StoreError::Contended), 503, "contended", Some("1")),
+            (PaymentRequestError::Store(StoreError::KeyTaken), 409, "request_in_flight", Some("1")),
+            (PaymentRequestError::Store(StoreError::Damaged("x".to_owned())), 500, "internal_error", None),
+        ] {
+            let problem = refused(error);
+            let mut response = Response::default();
+            problem.write_into(&mut response, "t");
+            let after = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), after), (status, retry_after), "{code}");
+            assert!(problem.body("t").contains(&format!("\"code\":\"{code}\"")));
+        }
+    }
+}
+#[cfg(test)]
+mod speed_probe {
+    #[test]
+    fn probe() {
+        use super::*;
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+        let body = br#"{"payment_id":"PAY_42","user_id":"USER_7","amount":7.53,"currency":"USD","payment_method":"credit_card","idempotency_key":"KEY_42"}"#;
+        let n = 200_000u32;
+        let t = std::time::Instant::now();
+        for _ in 0..n {
+            let trace = Arc::new(trace::context(&headers, true));
+            let asked = Asked::read(&headers, body).unwrap();
+            std::hint::black_box(keyed::keyed(&asked.key, asked.hash, "x", trace));
+        }
+        println!("all {:?}", t.elapsed() / n);
+        let t = std::time::Instant::now();
+        for _ in 0..n {
+            std::hint::black_box(Asked::read(&headers, body).unwrap().key);
+        }
+        println!("read {:?}", t.elapsed() / n);
+        let t = std::time::Instant::now();
+        for _ in 0..n {
+            std::hint::black_box(trace::context(&headers, true));
+        }
+        println!("trace {:?}", t.elapsed() / n);
+    }
 }

@@ -140,11 +140,16 @@ impl Problem {
         })
     }
 
-    /// Puts the problem into the response that carried it; headers such as `Allow` stay.
-    pub(crate) fn write_into(&self, response: &mut Response, trace_id: &str) {
+    /// Logs the cause of a failure of this program; a refusal has none. Called once, where it is answered.
+    pub(crate) fn log(&self, trace_id: &str) {
         if let Some(cause) = &self.0.cause {
             tracing::error!(trace_id, code = self.0.code, cause, "a request failed");
         }
+    }
+
+    /// Puts the problem into the response that carried it; headers such as `Allow` stay.
+    pub(crate) fn write_into(&self, response: &mut Response, trace_id: &str) {
+        self.log(trace_id);
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         // It was computed for the body that is replaced here.

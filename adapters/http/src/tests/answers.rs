@@ -12,7 +12,8 @@ use domain::payment::{
 use domain::{Account, AccountId, Currency, Money, Payment, PaymentId, PostingId, TransactionId, UserId};
 use serde_json::{Value, json};
 
-use crate::answers::{JsonAnswers, respond};
+use crate::answers::{JsonAnswers, processing, respond};
+use crate::payments::payment_body;
 
 fn usd(minor: i64) -> Money {
     Money::new(minor, Currency::USD)
@@ -121,6 +122,32 @@ fn a_payment_that_failed_is_a_problem_that_names_it() {
     assert!(body["detail"].as_str().unwrap().contains("expired card"));
     let high = PaymentCommand::AssessRisk(RiskAssessment::Assessed { level: RiskLevel::High, score: 99 });
     assert_eq!(rendered(&JsonAnswers.payment(&payment([high]), None, "t"))["code"], "risk_rejected");
+}
+
+#[test]
+fn a_payment_under_way_is_processing_whatever_its_step() {
+    let under_way = payment([low(), PaymentCommand::ReserveFunds]);
+    let body: Value = serde_json::from_str(&payment_body(&under_way).unwrap()).unwrap();
+    let expected = json!({
+        "payment_id": "PAY_42", "user_id": "USER_7", "status": "processing", "step": "reserved",
+        "amount": "7.53", "currency": "USD", "payment_method": "credit_card", "capture": "automatic",
+        "captured": null, "transaction_id": null, "failure": null,
+        "risk": {"level": "low", "score": 1, "degraded": false}, "metadata": {},
+    });
+    assert_eq!(body, expected);
+    assert_eq!(payment_body(&Payment::default()), None);
+    let answer = processing(&PaymentId::parse("PAY_42").unwrap(), None);
+    assert_eq!((answer.status, &rendered(&answer)["status"]), (202, &json!("processing")));
+}
+
+#[test]
+fn a_payment_that_failed_says_why_when_it_is_read() {
+    let failed = PaymentCommand::Fail(FailureReason::InsufficientFunds { available: usd(100) });
+    let body = payment_body(&payment([low(), failed])).unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let detail = "7.53 USD is needed, 1.00 USD is available. Nothing is held.";
+    assert_eq!(body["status"], "failed");
+    assert_eq!(body["failure"], json!({"code": "insufficient_funds", "detail": detail}));
 }
 
 #[test]

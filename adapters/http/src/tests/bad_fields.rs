@@ -128,6 +128,7 @@ async fn fields_of_accounts_are_refused_by_name() {
         ("/api/v1/accounts/acc_1/freeze", &long_reason, "too_long", "reason"),
         ("/api/v1/accounts/acc_1/freeze", r#"{"why":"x"}"#, "unknown_field", "why"),
         ("/api/v1/accounts/acc_1/unfreeze", r#"{"reason":"x"}"#, "unknown_field", "reason"),
+        ("/api/v1/accounts//deposits", "{}", "invalid_id", "account_id"),
         ("/api/v1/accounts/a%20b/freeze", "{}", "invalid_id", "account_id"),
     ] {
         post(path, body.to_owned()).await.is_problem(422, code, Some(param));

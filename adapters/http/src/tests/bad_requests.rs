@@ -94,9 +94,7 @@ async fn a_key_is_1_to_255_printable_characters() {
 
 #[tokio::test]
 async fn the_wrong_place_is_a_problem_too() {
-    for path in
-        ["/", "/api/v1/nothing", "/api/v1/payments/", "/api/v1/accounts//deposits", "/api/v2/payments"]
-    {
+    for path in ["/", "/api/v1/nothing", "/api/v1/payments/", "/api/v2/payments"] {
         get(path).await.is_problem(404, "not_found", None);
     }
     for (method, path, allowed) in [
