@@ -313,31 +313,3 @@ mod tests {
         }
     }
 }
-#[cfg(test)]
-mod speed_probe {
-    #[test]
-    fn probe() {
-        use super::*;
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", axum::http::HeaderValue::from_static("application/json"));
-        let body = br#"{"payment_id":"PAY_42","user_id":"USER_7","amount":7.53,"currency":"USD","payment_method":"credit_card","idempotency_key":"KEY_42"}"#;
-        let n = 200_000u32;
-        let t = std::time::Instant::now();
-        for _ in 0..n {
-            let trace = Arc::new(trace::context(&headers, true));
-            let asked = Asked::read(&headers, body).unwrap();
-            std::hint::black_box(keyed::keyed(&asked.key, asked.hash, "x", trace));
-        }
-        println!("all {:?}", t.elapsed() / n);
-        let t = std::time::Instant::now();
-        for _ in 0..n {
-            std::hint::black_box(Asked::read(&headers, body).unwrap().key);
-        }
-        println!("read {:?}", t.elapsed() / n);
-        let t = std::time::Instant::now();
-        for _ in 0..n {
-            std::hint::black_box(trace::context(&headers, true));
-        }
-        println!("trace {:?}", t.elapsed() / n);
-    }
-}

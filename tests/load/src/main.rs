@@ -5,6 +5,7 @@
 
 mod append;
 mod cluster;
+mod payments;
 mod report;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ struct Arguments {
 enum Benchmark {
     /// Commands through CqrsFramework on our store, beside stock postgres-es and a raw writer.
     Append(append::AppendArguments),
+    /// Whole payments through HTTP, beside pgbench TPC-B on the same PostgreSQL.
+    Payments(payments::PaymentsArguments),
 }
 
 #[tokio::main]
@@ -32,6 +35,7 @@ async fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     let report = match arguments.benchmark {
         Benchmark::Append(options) => append::run(&options).await?,
+        Benchmark::Payments(options) => payments::run(&options).await?,
     };
     report.print(arguments.json);
     Ok(())

@@ -117,6 +117,16 @@ impl Journal {
     }
 }
 
+impl Drop for Open {
+    fn drop(&mut self) {
+        // A process that this one is just starting has a copy of the file until its program runs,
+        // and to close one copy does not give the lock up: the next sandbox would be refused.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the journal's lock goes with its file");
+        }
+    }
+}
+
 impl Open {
     fn append(&mut self, line: &JournalLine<'_>) -> io::Result<()> {
         self.buffer.clear();
