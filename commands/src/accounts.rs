@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use domain::account::{AccountCommand, AccountError, Opening, Owner};
+use domain::account::{AccountCommand, Opening, Owner};
 use domain::{AccountId, Currency, Money, PostingId, UserId};
 
 use crate::idempotency::{Answer, InFlight, KeyConflict, KeyedRequest, Reply};
@@ -111,10 +111,15 @@ impl AccountCommands {
                 if let Some(system_account) = system_account {
                     self.system.learn_from(&receipt, &system_account);
                 }
-                receipt.answer
+                match (receipt.appended, receipt.states.account(&account_id)) {
+                    // It had already happened, frozen twice for instance: that is an answer too.
+                    (false, Some(account)) => self.record(self.format.account(account, false), &keyed).await?,
+                    _ => receipt.answer,
+                }
             }
             Err(StoreError::Refused(Refusal::Account(refusal))) => {
-                self.record_refusal(&account_id, &refusal, &keyed).await?
+                let trace_id = keyed.context.trace.trace_id();
+                self.record(self.format.account_refused(&account_id, &refusal, trace_id), &keyed).await?
             }
             Err(StoreError::KeyTaken) => None,
             Err(error) => return Err(AccountRequestError::Store(error)),
@@ -166,14 +171,12 @@ impl AccountCommands {
         Ok(PreparedUnit { account_id, unit, system_account })
     }
 
-    /// Records a refusal as the request's answer: a unit without events.
-    async fn record_refusal(
+    /// Records an answer of a request that changed nothing: a unit without events.
+    async fn record(
         &self,
-        account_id: &AccountId,
-        refusal: &AccountError,
+        answer: Answer,
         keyed: &KeyedRequest,
     ) -> Result<Option<Answer>, AccountRequestError> {
-        let answer = self.format.account_refused(account_id, refusal, keyed.context.trace.trace_id());
         let unit = Unit {
             steps: vec![],
             claim: Some(keyed.claim.clone()),

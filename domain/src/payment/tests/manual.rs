@@ -1,0 +1,111 @@
+//! Payments that are captured by hand: authorize, capture, void, review.
+
+use super::*;
+
+fn waiting() -> Vec<PaymentEvent> {
+    then(reserved(manual()), [authorized()])
+}
+
+#[test]
+fn a_paid_payment_waits_for_its_capture() {
+    given(reserved(manual())).when(confirm_paid(TXN)).then([authorized()]);
+    let state = payment(waiting());
+    assert_eq!(state.status, PaymentStatus::Authorized);
+    assert_eq!((state.captured, state.refundable()), (None, None), "nothing has been taken yet");
+}
+
+#[test]
+fn an_unknown_outcome_turns_out_authorized() {
+    given(unknown(manual())).when(confirm_paid(TXN)).then([authorized()]);
+}
+
+#[test]
+fn authorizing_by_the_same_transaction_twice_changes_nothing() {
+    given(waiting()).when(confirm_paid(TXN)).then_nothing();
+    given(then(waiting(), [completed(usd("25.00"))])).when(confirm_paid(TXN)).then_nothing();
+}
+
+#[test]
+fn a_payment_cannot_be_authorized_by_a_second_transaction() {
+    given(waiting())
+        .when(confirm_paid(OTHER_TXN))
+        .then_refused(wrong_status("confirm", PaymentStatus::Authorized));
+}
+
+#[test]
+fn all_of_an_authorization_can_be_captured() {
+    given(waiting()).when(capture(usd("25.00"))).then([completed(usd("25.00"))]);
+}
+
+#[test]
+fn a_part_of_an_authorization_can_be_captured_once() {
+    given(waiting()).when(capture(usd("10.00"))).then([completed(usd("10.00"))]);
+    let partly = then(waiting(), [completed(usd("10.00"))]);
+    assert_eq!(payment(partly.clone()).captured, Some(usd("10.00")));
+    given(partly)
+        .when(capture(usd("15.00")))
+        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+}
+
+#[test]
+fn no_more_than_the_authorization_can_be_captured() {
+    given(waiting()).when(capture(usd("25.01"))).then_refused(PaymentError::CaptureTooLarge {
+        authorized: usd("25.00"),
+        requested: usd("25.01"),
+    });
+}
+
+#[test]
+fn only_an_amount_of_the_payment_can_be_captured() {
+    let wrong = [
+        Money::new(0, Currency::USD),
+        usd("1.00").negated(),
+        Money::parse("1.00", Currency::EUR).unwrap(),
+    ];
+    for requested in wrong {
+        given(waiting()).when(capture(requested)).then_refused(PaymentError::WrongAmount { requested });
+    }
+}
+
+#[test]
+fn an_authorization_can_be_given_up() {
+    given(waiting()).when(void()).then([voided()]);
+}
+
+#[test]
+fn voiding_twice_changes_nothing() {
+    given(then(waiting(), [voided()])).when(void()).then_nothing();
+}
+
+#[test]
+fn what_is_voided_cannot_be_captured_and_what_is_captured_cannot_be_voided() {
+    given(then(waiting(), [voided()]))
+        .when(capture(usd("25.00")))
+        .then_refused(wrong_status("capture", PaymentStatus::Voided));
+    given(then(waiting(), [completed(usd("25.00"))]))
+        .when(void())
+        .then_refused(wrong_status("void", PaymentStatus::Completed));
+}
+
+#[test]
+fn an_automatic_payment_has_nothing_to_capture_or_void() {
+    given(paid())
+        .when(capture(usd("25.00")))
+        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+    given(paid()).when(void()).then_refused(wrong_status("void", PaymentStatus::Completed));
+}
+
+#[test]
+fn a_payment_reviewed_as_paid_waits_for_its_capture() {
+    given(in_review(manual()))
+        .when(resolve_review(paid_review()))
+        .then([review_resolved(paid_review()), authorized()]);
+}
+
+#[test]
+fn a_payment_reviewed_as_not_paid_fails() {
+    given(in_review(manual())).when(resolve_review(ReviewOutcome::NotPaid)).then([
+        review_resolved(ReviewOutcome::NotPaid),
+        failed(FailureReason::ReviewedNotPaid),
+    ]);
+}

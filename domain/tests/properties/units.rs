@@ -1,0 +1,352 @@
+//! Units of work as the engine puts them together, and random histories of them.
+//!
+//! Nothing here makes sure that a unit is possible: a capture of what was never authorized, a refund
+//! that is too large, a deposit that overflows are all drawn, and must all be refused whole.
+
+use std::collections::BTreeMap;
+
+use domain::account::AccountCommand as A;
+use domain::payment::{
+    CaptureMode, FailureReason, PaymentCommand as P, PaymentDetails, Requester, ReviewOutcome, RiskAssessment,
+    RiskLevel, Route,
+};
+use domain::{AccountId, Currency, Money, PaymentId, PostingId, RefundId, TransactionId, UserId};
+use proptest::prelude::*;
+
+use crate::world::{Step, World};
+
+pub(crate) const CURRENCIES: [Currency; 2] = [Currency::USD, Currency::JPY];
+pub(crate) const FUNDING: &str = "funding";
+pub(crate) const SETTLEMENT: &str = "settlement";
+pub(crate) const USERS: u8 = 3;
+const PAYMENTS: u8 = 6;
+const REFUNDS: u8 = 3;
+
+/// A unit of work of the engine.
+#[derive(Debug, Clone)]
+pub(crate) enum Unit {
+    Deposit { user: u8, amount: Money, reference: String },
+    Withdraw { user: u8, amount: Money, reference: String },
+    Freeze { user: u8, currency: Currency, reason: String },
+    Unfreeze { user: u8, currency: Currency },
+    Close { user: u8, currency: Currency },
+    Begin { payment: u8, user: u8, amount: Money, capture: CaptureMode, risk: RiskAssessment },
+    Transfer { payment: u8, from: u8, to: u8, amount: Money },
+    Paid { payment: u8, transaction: u8 },
+    Declined { payment: u8, reason: String },
+    OutcomeUnknown { payment: u8 },
+    ReviewRequired { payment: u8 },
+    Reviewed { payment: u8, paid: bool },
+    Capture { payment: u8, minor: i64 },
+    Void { payment: u8 },
+    StartRefund { payment: u8, refund: u8, minor: i64 },
+    CompleteRefund { payment: u8, refund: u8 },
+    FailRefund { payment: u8, refund: u8 },
+}
+
+impl Unit {
+    /// The commands of this unit, each leg of a posting among them.
+    pub(crate) fn steps(&self, world: &World) -> Vec<Step> {
+        match self {
+            Self::Deposit { .. } | Self::Withdraw { .. } => self.movement(),
+            Self::Freeze { user, currency, reason } => {
+                vec![on_account(*user, *currency, A::Freeze { reason: reason.clone() })]
+            }
+            Self::Unfreeze { user, currency } => vec![on_account(*user, *currency, A::Unfreeze)],
+            Self::Close { user, currency } => vec![on_account(*user, *currency, A::Close)],
+            Self::Begin { .. } | Self::Transfer { .. } => self.beginning(),
+            Self::Paid { payment, transaction } => {
+                let confirm = P::ConfirmPaid { transaction_id: transaction_id(*transaction) };
+                paid(world, *payment, confirm)
+            }
+            Self::Declined { payment, reason } => {
+                released(world, *payment, P::ConfirmDeclined { reason: reason.clone() })
+            }
+            Self::OutcomeUnknown { payment } => {
+                vec![on_payment(*payment, P::RecordOutcomeUnknown { reason: "timeout".to_owned() })]
+            }
+            Self::ReviewRequired { payment } => {
+                vec![on_payment(*payment, P::RequireReview { reason: "no answer".to_owned() })]
+            }
+            Self::Reviewed { payment, paid: true } => {
+                let outcome = ReviewOutcome::Paid { transaction_id: transaction_id(0) };
+                paid(world, *payment, review(outcome))
+            }
+            Self::Reviewed { payment, paid: false } => {
+                released(world, *payment, review(ReviewOutcome::NotPaid))
+            }
+            Self::Capture { payment, minor } => match details(world, *payment) {
+                Some(details) => {
+                    let amount = Money::new(*minor, details.amount.currency);
+                    let mut steps = vec![on_payment(*payment, P::Capture { amount })];
+                    steps.extend(settled(details, amount));
+                    steps
+                }
+                None => vec![],
+            },
+            Self::Void { payment } => released(world, *payment, P::Void { reason: "requested".to_owned() }),
+            Self::StartRefund { .. } | Self::CompleteRefund { .. } | Self::FailRefund { .. } => {
+                self.refund(world)
+            }
+        }
+    }
+
+    /// The engine records a payment as failed when the payer's account refuses.
+    pub(crate) fn steps_when_refused(&self) -> Option<Vec<Step>> {
+        match self {
+            Self::Begin { payment, .. } | Self::Transfer { payment, .. } => {
+                let mut steps = vec![self.beginning().swap_remove(0)];
+                steps.push(on_payment(*payment, P::Fail(FailureReason::AccountFrozen)));
+                Some(steps)
+            }
+            _ => None,
+        }
+    }
+
+    fn movement(&self) -> Vec<Step> {
+        let posting_id = PostingId::parse("MOVE_1").expect("an id");
+        match self.clone() {
+            Self::Deposit { user, amount, reference } => {
+                let other = A::Debit { posting_id: posting_id.clone(), amount };
+                let deposit = A::Deposit { posting_id, amount, reference };
+                vec![on_account(user, amount.currency, deposit), on_system(FUNDING, amount.currency, other)]
+            }
+            Self::Withdraw { user, amount, reference } => {
+                let other = A::Credit { posting_id: posting_id.clone(), amount };
+                let withdraw = A::Withdraw { posting_id, amount, reference };
+                vec![on_account(user, amount.currency, withdraw), on_system(FUNDING, amount.currency, other)]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn beginning(&self) -> Vec<Step> {
+        match self.clone() {
+            Self::Begin { payment, user, amount, capture, risk } => {
+                let route = Route::Channel { payment_method: "credit_card".to_owned(), capture };
+                let mut steps = vec![
+                    on_payment(payment, P::Initiate(new_details(payment, user, amount, route))),
+                    on_payment(payment, P::AssessRisk(risk.clone())),
+                ];
+                if !matches!(risk, RiskAssessment::Assessed { level: RiskLevel::High, .. }) {
+                    let hold = A::Hold { payment_id: payment_id(payment), amount };
+                    steps.push(on_payment(payment, P::ReserveFunds));
+                    steps.push(on_account(user, amount.currency, hold));
+                }
+                steps
+            }
+            Self::Transfer { payment, from, to, amount } => {
+                let payee = users_account(to, amount.currency);
+                let posting_id = PostingId::of_payment(&payment_id(payment));
+                let route = Route::Transfer { payee };
+                let debit = A::Debit { posting_id: posting_id.clone(), amount };
+                vec![
+                    on_payment(payment, P::Initiate(new_details(payment, from, amount, route))),
+                    on_payment(payment, P::CompleteTransfer),
+                    on_account(from, amount.currency, debit),
+                    on_account(to, amount.currency, A::Credit { posting_id, amount }),
+                ]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn refund(&self, world: &World) -> Vec<Step> {
+        match self {
+            Self::StartRefund { payment, refund, minor } => match details(world, *payment) {
+                Some(details) => {
+                    let amount = Money::new(*minor, details.amount.currency);
+                    vec![on_payment(*payment, P::StartRefund { refund_id: refund_id(*refund), amount })]
+                }
+                None => vec![],
+            },
+            Self::CompleteRefund { payment, refund } => completed_refund(world, *payment, *refund),
+            Self::FailRefund { payment, refund } => {
+                let reason = "account gone".to_owned();
+                vec![on_payment(*payment, P::FailRefund { refund_id: refund_id(*refund), reason })]
+            }
+            _ => vec![],
+        }
+    }
+}
+
+/// The channel has the money: captured at once, or waiting to be captured by hand. Where nothing
+/// new follows for the payment, no leg may follow either.
+fn paid(world: &World, payment: u8, confirm: P) -> Vec<Step> {
+    let Some(details) = details(world, payment) else {
+        return vec![on_payment(payment, confirm)];
+    };
+    let automatic = matches!(&details.route, Route::Channel { capture: CaptureMode::Automatic, .. });
+    let mut steps = vec![on_payment(payment, confirm)];
+    if automatic {
+        steps.extend(settled(details, details.amount));
+    }
+    steps
+}
+
+/// The two legs of a capture.
+fn settled(details: &PaymentDetails, amount: Money) -> [Step; 2] {
+    let payment_id = details.payment_id.clone();
+    let posting_id = PostingId::of_payment(&payment_id);
+    [
+        Step::Account(details.payer.clone(), A::CaptureHold { payment_id, amount }),
+        on_system(SETTLEMENT, amount.currency, A::Credit { posting_id, amount }),
+    ]
+}
+
+/// A payment ends without money moved, and its hold with it.
+fn released(world: &World, payment: u8, end: P) -> Vec<Step> {
+    let release = |details: &PaymentDetails| {
+        Step::Account(details.payer.clone(), A::ReleaseHold { payment_id: details.payment_id.clone() })
+    };
+    let mut steps = vec![on_payment(payment, end)];
+    steps.extend(details(world, payment).map(release));
+    steps
+}
+
+/// The refund's posting: out of settlement, back to the payer.
+fn completed_refund(world: &World, payment: u8, refund: u8) -> Vec<Step> {
+    let refund_id = refund_id(refund);
+    let transaction_id = transaction_id(0);
+    let under_way = (world.payments.get(&payment_id(payment)))
+        .and_then(|payment| payment.refunds.get(&refund_id))
+        .filter(|refund| refund.status == domain::payment::RefundStatus::Started)
+        .map(|refund| refund.amount);
+    let posting_id = PostingId::parse(refund_id.as_str()).expect("an id");
+    let complete = on_payment(payment, P::CompleteRefund { refund_id, transaction_id });
+    match (under_way, details(world, payment)) {
+        (Some(amount), Some(details)) => vec![
+            complete,
+            on_system(SETTLEMENT, amount.currency, A::Debit { posting_id: posting_id.clone(), amount }),
+            Step::Account(details.payer.clone(), A::Credit { posting_id, amount }),
+        ],
+        _ => vec![complete],
+    }
+}
+
+fn review(outcome: ReviewOutcome) -> P {
+    P::ResolveReview { outcome, operator: "olga".to_owned(), reason: "channel's report".to_owned() }
+}
+
+fn details(world: &World, payment: u8) -> Option<&PaymentDetails> {
+    world.payments.get(&payment_id(payment)).and_then(|payment| payment.details.as_ref())
+}
+
+fn new_details(payment: u8, payer: u8, amount: Money, route: Route) -> PaymentDetails {
+    PaymentDetails {
+        payment_id: payment_id(payment),
+        user_id: user(payer),
+        payer: users_account(payer, amount.currency),
+        amount,
+        route,
+        requester: Requester { caller: "shop".to_owned(), idempotency_key: format!("KEY_{payment}") },
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn on_account(user: u8, currency: Currency, command: A) -> Step {
+    Step::Account(users_account(user, currency), command)
+}
+
+fn on_system(purpose: &str, currency: Currency, command: A) -> Step {
+    Step::Account(system(purpose, currency), command)
+}
+
+fn on_payment(payment: u8, command: P) -> Step {
+    Step::Payment(payment_id(payment), command)
+}
+
+pub(crate) fn user(index: u8) -> UserId {
+    UserId::parse(&format!("USER_{index}")).expect("an id")
+}
+
+pub(crate) fn users_account(index: u8, currency: Currency) -> AccountId {
+    AccountId::of_user(&user(index), currency)
+}
+
+pub(crate) fn system(purpose: &str, currency: Currency) -> AccountId {
+    AccountId::of_system(purpose, currency, 0).expect("an id")
+}
+
+fn payment_id(index: u8) -> PaymentId {
+    PaymentId::parse(&format!("PAY_{index}")).expect("an id")
+}
+
+fn refund_id(index: u8) -> RefundId {
+    RefundId::parse(&format!("REF_{index}")).expect("an id")
+}
+
+fn transaction_id(index: u8) -> TransactionId {
+    TransactionId::parse(&format!("TXN_{index}")).expect("an id")
+}
+
+/// Up to 80 units; deposits and payments come often enough that the rest has something to work on.
+pub(crate) fn histories() -> impl Strategy<Value = Vec<Unit>> {
+    prop::collection::vec(prop_oneof![3 => account_units(), 3 => beginnings(), 8 => continuations()], 0..80)
+}
+
+fn account_units() -> impl Strategy<Value = Unit> {
+    let user = || 0..USERS;
+    prop_oneof![
+        12 => (user(), amounts(), ".{0,8}")
+            .prop_map(|(user, amount, reference)| Unit::Deposit { user, amount, reference }),
+        6 => (user(), amounts(), ".{0,8}")
+            .prop_map(|(user, amount, reference)| Unit::Withdraw { user, amount, reference }),
+        2 => (user(), currencies(), ".{0,8}")
+            .prop_map(|(user, currency, reason)| Unit::Freeze { user, currency, reason }),
+        4 => (user(), currencies()).prop_map(|(user, currency)| Unit::Unfreeze { user, currency }),
+        1 => (user(), currencies()).prop_map(|(user, currency)| Unit::Close { user, currency }),
+    ]
+}
+
+fn beginnings() -> impl Strategy<Value = Unit> {
+    let capture = prop_oneof![Just(CaptureMode::Automatic), Just(CaptureMode::Manual)];
+    prop_oneof![
+        4 => (0..PAYMENTS, 0..USERS, amounts(), capture, risks()).prop_map(
+            |(payment, user, amount, capture, risk)| Unit::Begin { payment, user, amount, capture, risk }
+        ),
+        1 => (0..PAYMENTS, 0..USERS, 0..USERS, amounts())
+            .prop_map(|(payment, from, to, amount)| Unit::Transfer { payment, from, to, amount }),
+    ]
+}
+
+fn continuations() -> impl Strategy<Value = Unit> {
+    let payment = || 0..PAYMENTS;
+    let refund = || 0..REFUNDS;
+    // Small, so that parts of an amount are drawn, and now and then zero or below.
+    let part = || -10..2_000_i64;
+    prop_oneof![
+        4 => (payment(), 0..2_u8)
+            .prop_map(|(payment, transaction)| Unit::Paid { payment, transaction }),
+        1 => (payment(), ".{0,8}").prop_map(|(payment, reason)| Unit::Declined { payment, reason }),
+        2 => payment().prop_map(|payment| Unit::OutcomeUnknown { payment }),
+        2 => payment().prop_map(|payment| Unit::ReviewRequired { payment }),
+        2 => (payment(), any::<bool>()).prop_map(|(payment, paid)| Unit::Reviewed { payment, paid }),
+        2 => (payment(), part()).prop_map(|(payment, minor)| Unit::Capture { payment, minor }),
+        1 => payment().prop_map(|payment| Unit::Void { payment }),
+        4 => (payment(), refund(), part())
+            .prop_map(|(payment, refund, minor)| Unit::StartRefund { payment, refund, minor }),
+        3 => (payment(), refund())
+            .prop_map(|(payment, refund)| Unit::CompleteRefund { payment, refund }),
+        1 => (payment(), refund()).prop_map(|(payment, refund)| Unit::FailRefund { payment, refund }),
+    ]
+}
+
+fn currencies() -> impl Strategy<Value = Currency> {
+    prop_oneof![4 => Just(Currency::USD), 1 => Just(Currency::JPY)]
+}
+
+/// Mostly everyday amounts; some so large that balances overflow.
+fn amounts() -> impl Strategy<Value = Money> {
+    let minor = prop_oneof![20 => 1..2_000_i64, 1 => (i64::MAX - 2_000)..=i64::MAX];
+    (minor, currencies()).prop_map(|(minor, currency)| Money::new(minor, currency))
+}
+
+fn risks() -> impl Strategy<Value = RiskAssessment> {
+    prop_oneof![
+        4 => Just(RiskAssessment::Assessed { level: RiskLevel::Low, score: 3 }),
+        2 => Just(RiskAssessment::Assessed { level: RiskLevel::Medium, score: 50 }),
+        1 => Just(RiskAssessment::Assessed { level: RiskLevel::High, score: 97 }),
+        1 => ".{0,8}".prop_map(|reason| RiskAssessment::Degraded { reason }),
+    ]
+}

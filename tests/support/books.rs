@@ -1,0 +1,174 @@
+//! The books: the whole log read from PostgreSQL and checked, and compared with the channel's record.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use adapter_postgres::store::decode;
+use domain::account::Owner;
+use domain::{Account, AccountEvent, Payment, PaymentEvent};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::process::SandboxProcess;
+
+/// What the log says at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) events: i64,
+    /// Payments by status: the name of their last event.
+    pub(crate) payments: HashMap<String, String>,
+    /// Amount captured for each completed payment, in minor units.
+    pub(crate) completed: HashMap<String, i64>,
+    pub(crate) posted: HashMap<String, i64>,
+    pub(crate) held: HashMap<String, i64>,
+    users: HashSet<String>,
+    sequences: HashMap<String, i64>,
+    /// Legs of postings that do not sum to zero yet, by posting.
+    open: BTreeMap<String, i64>,
+    last_in_unit: Option<(String, i64)>,
+}
+
+impl Books {
+    /// Reads the log and fails the test on whatever must never be: a gap in the positions or in a
+    /// stream, a posting that does not sum to zero within its append, a user below zero.
+    pub(crate) async fn audit(database_url: &str) -> Self {
+        let mut connection = PgConnection::connect(database_url).await.unwrap();
+        let mut books = Self::default();
+        loop {
+            let rows = sqlx::query(
+                "select position, aggregate_type, aggregate_id, sequence, event_type, event_version,
+                        payload::text, correlation_id
+                   from events where position > $1 order by position limit 20000",
+            )
+            .bind(books.events)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                books.event(&row);
+            }
+        }
+        books.close_unit();
+        let head: i64 = sqlx::query_scalar("select position from event_log_head")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(head, books.events, "the head is the position of the last event");
+        assert_eq!(books.posted.values().sum::<i64>(), 0, "the sum over all accounts");
+        books
+    }
+
+    fn event(&mut self, row: &sqlx::postgres::PgRow) {
+        let position: i64 = row.get(0);
+        assert_eq!(position, self.events + 1, "positions have no gap");
+        self.events = position;
+        let (kind, id, sequence): (String, String, i64) = (row.get(1), row.get(2), row.get(3));
+        let last = self.sequences.entry(format!("{kind}/{id}")).or_default();
+        assert_eq!(sequence, *last + 1, "the stream of {kind} {id} has no gap");
+        *last = sequence;
+        let correlation: String = row.get(7);
+        if self
+            .last_in_unit
+            .as_ref()
+            .is_some_and(|(story, last)| *story != correlation || *last + 1 != position)
+        {
+            self.close_unit();
+        }
+        self.last_in_unit = Some((correlation, position));
+        let (event_type, version, payload): (String, String, String) = (row.get(4), row.get(5), row.get(6));
+        if kind == "account" {
+            self.account(&id, &decode::<Account>(&event_type, &version, &payload).unwrap());
+        } else {
+            self.payment(&id, &decode::<Payment>(&event_type, &version, &payload).unwrap());
+        }
+    }
+
+    fn account(&mut self, id: &str, event: &AccountEvent) {
+        if let AccountEvent::AccountOpened(opening) = event {
+            if matches!(opening.owner, Owner::User { .. }) {
+                self.users.insert(id.to_owned());
+            }
+        }
+        let posted = self.posted.entry(id.to_owned()).or_default();
+        let held = self.held.entry(id.to_owned()).or_default();
+        *posted += event.posted_minor();
+        *held += event.held_minor();
+        assert!(*held >= 0, "account {id} holds {held}");
+        if self.users.contains(id) {
+            assert!(*posted - *held >= 0, "user account {id} is below zero: posted {posted}, held {held}");
+        }
+        let posting = match event {
+            AccountEvent::FundsDeposited { posting_id, .. }
+            | AccountEvent::FundsWithdrawn { posting_id, .. }
+            | AccountEvent::FundsCredited { posting_id, .. }
+            | AccountEvent::FundsDebited { posting_id, .. } => posting_id.to_string(),
+            AccountEvent::HoldCaptured { payment_id, .. } => payment_id.to_string(),
+            _ => return,
+        };
+        *self.open.entry(posting).or_default() += event.posted_minor();
+        self.open.retain(|_, sum| *sum != 0);
+    }
+
+    fn payment(&mut self, id: &str, event: &PaymentEvent) {
+        self.payments.insert(id.to_owned(), event.name().to_owned());
+        if let PaymentEvent::PaymentCompleted { captured, .. } = event {
+            let before = self.completed.insert(id.to_owned(), captured.minor);
+            assert_eq!(before, None, "payment {id} completes once");
+        }
+    }
+
+    /// At the end of each append every posting sums to zero, and so do all accounts.
+    fn close_unit(&mut self) {
+        assert!(self.open.is_empty(), "postings out of balance at position {}: {:?}", self.events, self.open);
+    }
+
+    /// Fails the test unless the channel's own record agrees: each completed payment was charged
+    /// exactly once with its amount, and no failed payment was charged. `settled` says that nothing
+    /// is under way any more, so that every charge must belong to a completed payment.
+    pub(crate) async fn agree_with_channel(&self, sandbox: &SandboxProcess, settled: bool) {
+        let text = reqwest::get(format!("{}/v1/charges", sandbox.url())).await.unwrap().text().await.unwrap();
+        let mut charged: HashMap<String, Value> = HashMap::new();
+        for line in text.lines() {
+            let charge: Value = serde_json::from_str(line).unwrap();
+            let times = charge["charged_times"].as_u64().unwrap();
+            assert!(times <= 1, "charged {times} times: {charge}");
+            if times == 1 {
+                let payment_id = charge["payment_id"].as_str().unwrap().to_owned();
+                let before = charged.insert(payment_id, charge);
+                assert!(before.is_none(), "one payment was charged under two keys: {before:?}");
+            }
+        }
+        for (payment_id, captured) in &self.completed {
+            let charge =
+                charged.get(payment_id).unwrap_or_else(|| panic!("{payment_id} completed without a charge"));
+            let amount = charge["amount"].as_str().unwrap().replace('.', "");
+            assert_eq!(amount.parse::<i64>().unwrap(), *captured, "{payment_id}");
+        }
+        for payment_id in charged.keys() {
+            let last = self.payments.get(payment_id).map(String::as_str);
+            let completed = self.completed.contains_key(payment_id);
+            assert!(
+                completed || (!settled && last != Some("PaymentFailed")),
+                "{payment_id} was charged, but is {last:?}"
+            );
+        }
+    }
+
+    /// Fails the test while a payment is under way.
+    pub(crate) fn all_settled(&self) {
+        let open: Vec<_> = self
+            .payments
+            .iter()
+            .filter(|(_, last)| {
+                matches!(
+                    last.as_str(),
+                    "FundsReserved" | "ChannelOutcomeUnknown" | "RiskAssessed" | "PaymentInitiated"
+                )
+            })
+            .collect();
+        assert!(open.is_empty(), "payments that are not settled: {open:?}");
+        assert!(self.held.values().all(|held| *held == 0), "nothing is held when nothing is under way");
+    }
+}
