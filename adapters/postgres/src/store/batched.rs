@@ -47,6 +47,12 @@ where
 {
     let mut asked = Vec::with_capacity(MOST);
     while receiver.recv_many(&mut asked, MOST).await > 0 {
+        // Whoever is ready to run may ask first; with nothing else to run this takes no time.
+        tokio::task::yield_now().await;
+        while asked.len() < MOST {
+            let Ok(question) = receiver.try_recv() else { break };
+            asked.push(question);
+        }
         // Whoever has stopped waiting need not be asked for.
         let (questions, waiting): (Vec<Q>, Vec<_>) =
             asked.drain(..).filter(|(_, waiting)| !waiting.is_closed()).unzip();

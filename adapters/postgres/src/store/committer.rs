@@ -73,6 +73,9 @@ impl Committer {
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
+            // Whoever is ready to run may submit first: under load that fills the batch, and with
+            // nothing else to run it takes no time.
+            tokio::task::yield_now().await;
             let mut events = first.append.events.len();
             let mut batch = vec![first];
             while events < self.settings.batch_events {
