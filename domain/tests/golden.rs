@@ -37,9 +37,8 @@ fn payment_events_are_read_and_written_as_they_ever_were() {
 
 #[test]
 fn every_golden_file_is_of_an_event_and_version_that_this_code_writes() {
-    let written: BTreeSet<PathBuf> = (account_events().iter().map(file_of))
-        .chain(payment_events().iter().map(file_of))
-        .collect();
+    let written: BTreeSet<PathBuf> =
+        (account_events().iter().map(file_of)).chain(payment_events().iter().map(file_of)).collect();
     for entry in fs::read_dir(folder()).expect("the folder of golden events") {
         let path = entry.expect("an entry of the folder").path();
         // The examples of an older version belong into a test of its upcaster.

@@ -10,6 +10,8 @@
 //!
 //! Here is the vocabulary they share: `PAY_42` of `USER_7`, 25.00 USD.
 
+// The same sentences as the account's; tests of one aggregate cannot see into those of another.
+#[expect(clippy::duplicate_mod, reason = "one helper, private to the tests of each aggregate")]
 #[path = "../account/tests/given.rs"]
 mod given;
 mod life;

@@ -11,7 +11,7 @@ use domain::{
     Account, AccountCommand, AccountEvent, AccountId, Payment, PaymentCommand, PaymentEvent, PaymentId,
 };
 
-use crate::units::{CURRENCIES, FUNDING, SETTLEMENT, USERS, system, user, users_account};
+use crate::units::{CURRENCIES, FUNDING, SETTLEMENT, USERS, Unit, system, user, users_account};
 
 /// One command of a unit.
 #[derive(Debug, Clone)]
@@ -19,10 +19,6 @@ pub(crate) enum Step {
     Account(AccountId, AccountCommand),
     Payment(PaymentId, PaymentCommand),
 }
-
-/// What a client, the channel or an operator makes the engine do. Some of it depends on where the
-/// payment is, so the commands are known only when the unit is carried out.
-pub(crate) use crate::units::Unit;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,8 +125,7 @@ fn handled<Id: Ord + Clone, A: Aggregate<Services = ()> + Clone>(
     id: Id,
     command: A::Command,
 ) -> Option<(Id, Vec<A::Event>)> {
-    let state =
-        touched.entry(id.clone()).or_insert_with(|| stored.get(&id).cloned().unwrap_or_default());
+    let state = touched.entry(id.clone()).or_insert_with(|| stored.get(&id).cloned().unwrap_or_default());
     let sink = EventSink::default();
     at_once(state.handle(command, &(), &sink)).ok()?;
     Some((id, at_once(sink.collect())))

@@ -16,10 +16,7 @@ fn any_other_detail_makes_it_another_payment() {
             requester: Requester { idempotency_key: "KEY_43".to_owned(), ..automatic().requester },
             ..automatic()
         },
-        PaymentDetails {
-            metadata: BTreeMap::from([("order".to_owned(), "17".to_owned())]),
-            ..automatic()
-        },
+        PaymentDetails { metadata: BTreeMap::from([("order".to_owned(), "17".to_owned())]), ..automatic() },
         transfer(),
     ];
     for other in others {
@@ -161,16 +158,14 @@ fn a_payment_reviewed_as_paid_completes() {
 
 #[test]
 fn a_payment_reviewed_as_not_paid_fails() {
-    given(in_review(automatic())).when(resolve_review(ReviewOutcome::NotPaid)).then([
-        review_resolved(ReviewOutcome::NotPaid),
-        failed(FailureReason::ReviewedNotPaid),
-    ]);
+    given(in_review(automatic()))
+        .when(resolve_review(ReviewOutcome::NotPaid))
+        .then([review_resolved(ReviewOutcome::NotPaid), failed(FailureReason::ReviewedNotPaid)]);
 }
 
 #[test]
 fn the_channels_late_answer_to_a_reviewed_payment_changes_nothing() {
-    let history =
-        then(in_review(automatic()), [review_resolved(paid_review()), completed(usd("25.00"))]);
+    let history = then(in_review(automatic()), [review_resolved(paid_review()), completed(usd("25.00"))]);
     given(history).when(confirm_paid(TXN)).then_nothing();
 }
 

@@ -42,26 +42,20 @@ fn a_part_of_an_authorization_can_be_captured_once() {
     given(waiting()).when(capture(usd("10.00"))).then([completed(usd("10.00"))]);
     let partly = then(waiting(), [completed(usd("10.00"))]);
     assert_eq!(payment(partly.clone()).captured, Some(usd("10.00")));
-    given(partly)
-        .when(capture(usd("15.00")))
-        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+    given(partly).when(capture(usd("15.00"))).then_refused(wrong_status("capture", PaymentStatus::Completed));
 }
 
 #[test]
 fn no_more_than_the_authorization_can_be_captured() {
-    given(waiting()).when(capture(usd("25.01"))).then_refused(PaymentError::CaptureTooLarge {
-        authorized: usd("25.00"),
-        requested: usd("25.01"),
-    });
+    given(waiting())
+        .when(capture(usd("25.01")))
+        .then_refused(PaymentError::CaptureTooLarge { authorized: usd("25.00"), requested: usd("25.01") });
 }
 
 #[test]
 fn only_an_amount_of_the_payment_can_be_captured() {
-    let wrong = [
-        Money::new(0, Currency::USD),
-        usd("1.00").negated(),
-        Money::parse("1.00", Currency::EUR).unwrap(),
-    ];
+    let wrong =
+        [Money::new(0, Currency::USD), usd("1.00").negated(), Money::parse("1.00", Currency::EUR).unwrap()];
     for requested in wrong {
         given(waiting()).when(capture(requested)).then_refused(PaymentError::WrongAmount { requested });
     }
@@ -89,9 +83,7 @@ fn what_is_voided_cannot_be_captured_and_what_is_captured_cannot_be_voided() {
 
 #[test]
 fn an_automatic_payment_has_nothing_to_capture_or_void() {
-    given(paid())
-        .when(capture(usd("25.00")))
-        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+    given(paid()).when(capture(usd("25.00"))).then_refused(wrong_status("capture", PaymentStatus::Completed));
     given(paid()).when(void()).then_refused(wrong_status("void", PaymentStatus::Completed));
 }
 
@@ -104,8 +96,7 @@ fn a_payment_reviewed_as_paid_waits_for_its_capture() {
 
 #[test]
 fn a_payment_reviewed_as_not_paid_fails() {
-    given(in_review(manual())).when(resolve_review(ReviewOutcome::NotPaid)).then([
-        review_resolved(ReviewOutcome::NotPaid),
-        failed(FailureReason::ReviewedNotPaid),
-    ]);
+    given(in_review(manual()))
+        .when(resolve_review(ReviewOutcome::NotPaid))
+        .then([review_resolved(ReviewOutcome::NotPaid), failed(FailureReason::ReviewedNotPaid)]);
 }

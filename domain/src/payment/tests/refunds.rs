@@ -58,11 +58,8 @@ fn no_more_than_the_captured_part_can_be_refunded() {
 
 #[test]
 fn only_an_amount_of_the_payment_can_be_refunded() {
-    let wrong = [
-        Money::new(0, Currency::USD),
-        usd("1.00").negated(),
-        Money::parse("1.00", Currency::EUR).unwrap(),
-    ];
+    let wrong =
+        [Money::new(0, Currency::USD), usd("1.00").negated(), Money::parse("1.00", Currency::EUR).unwrap()];
     for requested in wrong {
         given(paid())
             .when(start_refund(REFUND, requested))
@@ -109,8 +106,7 @@ fn a_failed_refund_gives_its_amount_back() {
 
 #[test]
 fn a_refund_fails_once() {
-    let gone =
-        then(paid(), [refund_started(REFUND, usd("10.00")), refund_failed(REFUND, usd("10.00"))]);
+    let gone = then(paid(), [refund_started(REFUND, usd("10.00")), refund_failed(REFUND, usd("10.00"))]);
     given(gone.clone()).when(fail_refund(REFUND)).then_nothing();
     given(gone).when(complete_refund(REFUND)).then_refused(not_under_way(REFUND));
 }
@@ -123,6 +119,7 @@ fn a_refund_that_was_never_started_cannot_end() {
 
 #[test]
 fn a_payment_stays_completed_while_it_is_refunded() {
-    let history = then(paid(), [refund_started(REFUND, usd("25.00")), refund_completed(REFUND, usd("25.00"))]);
+    let history =
+        then(paid(), [refund_started(REFUND, usd("25.00")), refund_completed(REFUND, usd("25.00"))]);
     assert_eq!(payment(history).status, PaymentStatus::Completed);
 }
