@@ -40,6 +40,12 @@ pub enum AccountError {
         /// Currency of the amount.
         amount: &'static str,
     },
+    /// Amounts are positive; the command says the direction.
+    #[error("{amount:?} is not an amount that can move")]
+    NotPositive {
+        /// What was asked for.
+        amount: Money,
+    },
     /// The balance would not fit into 63 bits of minor units.
     #[error("the balance would become larger than this engine can book")]
     BalanceOverflow,

@@ -138,14 +138,15 @@ impl Account {
                 self.may_spend(amount, currency)?;
                 E::FundsDebited { posting_id, amount }
             }
-            C::Hold { payment_id, amount } => match self.holds.get(&payment_id) {
-                Some(held) if *held == amount.minor => return Ok(vec![]),
-                Some(_) => return Err(AccountError::HoldExists { payment_id }),
-                None => {
-                    self.may_spend(amount, currency)?;
-                    E::FundsHeld { payment_id, amount }
+            C::Hold { payment_id, amount } => {
+                booked_in(amount, currency)?;
+                match self.holds.get(&payment_id) {
+                    Some(held) if *held == amount.minor => return Ok(vec![]),
+                    Some(_) => return Err(AccountError::HoldExists { payment_id }),
+                    None => self.may_spend(amount, currency)?,
                 }
-            },
+                E::FundsHeld { payment_id, amount }
+            }
             C::CaptureHold { payment_id, amount } => {
                 self.may_capture(&payment_id, amount, currency)?;
                 let released = Money::new(self.held_for(&payment_id)? - amount.minor, currency);
@@ -205,7 +206,7 @@ impl Account {
     }
 
     fn may_receive(&self, amount: Money, currency: Currency) -> Result<(), AccountError> {
-        same_currency(amount, currency)?;
+        booked_in(amount, currency)?;
         if self.status == AccountStatus::Closed {
             return Err(AccountError::Closed);
         }
@@ -216,13 +217,15 @@ impl Account {
     }
 
     fn may_spend(&self, amount: Money, currency: Currency) -> Result<(), AccountError> {
-        same_currency(amount, currency)?;
+        booked_in(amount, currency)?;
         match self.status {
             AccountStatus::Frozen => return Err(AccountError::Frozen),
             AccountStatus::Closed => return Err(AccountError::Closed),
             AccountStatus::Active | AccountStatus::Unopened => {}
         }
-        let left = self.available_minor().checked_sub(amount.minor);
+        // Both sums must fit: a hold adds to `held`, and a debit takes from `posted`.
+        let sums = self.held.checked_add(amount.minor).and_then(|_| self.posted.checked_sub(amount.minor));
+        let left = sums.and_then(|_| self.available_minor().checked_sub(amount.minor));
         match (left, &self.opened()?.owner) {
             (None, _) => Err(AccountError::BalanceOverflow),
             (Some(left), Owner::User { .. }) if left < 0 => Err(AccountError::InsufficientFunds {
@@ -239,7 +242,7 @@ impl Account {
         amount: Money,
         currency: Currency,
     ) -> Result<(), AccountError> {
-        same_currency(amount, currency)?;
+        booked_in(amount, currency)?;
         let held = Money::new(self.held_for(payment)?, currency);
         if amount.minor > held.minor {
             return Err(AccountError::CaptureTooLarge { held, requested: amount });
@@ -254,8 +257,7 @@ impl Account {
             .ok_or_else(|| AccountError::HoldNotFound { payment_id: payment_id.clone() })
     }
 
-    // `held` never exceeds what was available, so the difference of two `i64` fits; a system
-    // account below zero has no holds.
+    // `may_spend` lets `available` only become what fits.
     const fn available_minor(&self) -> i64 {
         self.posted - self.held
     }
@@ -265,12 +267,15 @@ impl Account {
     }
 }
 
-fn same_currency(amount: Money, currency: Currency) -> Result<(), AccountError> {
-    if amount.currency == currency {
-        Ok(())
-    } else {
-        Err(AccountError::CurrencyMismatch { account: currency.code(), amount: amount.currency.code() })
+/// An amount that may move on an account kept in `currency`.
+fn booked_in(amount: Money, currency: Currency) -> Result<(), AccountError> {
+    if amount.currency != currency {
+        return Err(AccountError::CurrencyMismatch {
+            account: currency.code(),
+            amount: amount.currency.code(),
+        });
     }
+    if amount.is_positive() { Ok(()) } else { Err(AccountError::NotPositive { amount }) }
 }
 
 impl Aggregate for Account {

@@ -43,12 +43,15 @@ pub enum PaymentError {
         /// The refund.
         refund_id: RefundId,
     },
-    /// The id belongs to another refund of this payment.
-    #[error("refund {refund_id} already exists with another amount")]
+    /// The id belongs to another refund of this payment, or to one that failed.
+    #[error("refund {refund_id} already exists with another amount or outcome")]
     RefundExists {
         /// The refund.
         refund_id: RefundId,
     },
+    /// Only what went through the channel comes back through it.
+    #[error("a transfer cannot be refunded; transfer the amount back")]
+    TransferNotRefundable,
     /// An amount must be above zero and in the payment's currency.
     #[error("{requested:?} is not an amount of this payment")]
     WrongAmount {

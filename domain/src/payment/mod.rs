@@ -153,10 +153,15 @@ impl Payment {
         use PaymentStatus as S;
         // One line for each allowed step; whatever is not named is refused.
         Ok(match (self.status, command) {
+            (S::New, C::Initiate(details)) if !details.amount.is_positive() => {
+                return Err(PaymentError::WrongAmount { requested: details.amount });
+            }
             (S::New, C::Initiate(details)) => vec![E::PaymentInitiated(details)],
             (_, C::Initiate(details)) => return self.repeat_of_initiate(&details),
             (S::Initiated, C::AssessRisk(assessment)) => assess(assessment),
-            (S::Assessed, C::ReserveFunds) => vec![E::FundsReserved { amount: self.amount()? }],
+            (S::Assessed, C::ReserveFunds) if !self.is_transfer() => {
+                vec![E::FundsReserved { amount: self.amount()? }]
+            }
             (S::Reserved, C::ReserveFunds) => vec![],
             (S::Initiated | S::Assessed, C::Fail(reason)) => vec![E::PaymentFailed { reason }],
 
@@ -193,6 +198,10 @@ impl Payment {
             (S::Authorized, C::Capture { amount }) => vec![self.capture(amount)?],
             (S::Authorized, C::Void { reason }) => vec![E::PaymentVoided { reason }],
             (S::Voided, C::Void { .. }) => vec![],
+            // The money never was at the channel: a transfer is undone by a transfer.
+            (S::Completed, C::StartRefund { .. }) if self.is_transfer() => {
+                return Err(PaymentError::TransferNotRefundable);
+            }
             (S::Completed, C::StartRefund { refund_id, amount }) => self.start_refund(refund_id, amount)?,
             (S::Completed, C::CompleteRefund { refund_id, transaction_id }) => {
                 self.end_refund(refund_id, RefundStatus::Completed, |refund_id, amount| E::RefundCompleted {
@@ -263,7 +272,9 @@ impl Payment {
 
     fn start_refund(&self, refund_id: RefundId, amount: Money) -> Result<Vec<PaymentEvent>, PaymentError> {
         match self.refunds.get(&refund_id) {
-            Some(refund) if refund.amount == amount => return Ok(vec![]),
+            Some(refund) if refund.amount == amount && refund.status != RefundStatus::Failed => {
+                return Ok(vec![]);
+            }
             Some(_) => return Err(PaymentError::RefundExists { refund_id }),
             None => {}
         }

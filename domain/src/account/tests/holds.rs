@@ -114,3 +114,16 @@ fn the_hold_of_a_system_account_can_be_captured() {
         .when(capture(usd("10.00")))
         .then([captured(usd("10.00"), no_usd())]);
 }
+
+#[test]
+fn a_hold_in_another_currency_is_no_repeat() {
+    let refusal = AccountError::CurrencyMismatch { account: "USD", amount: "EUR" };
+    given(with_hold()).when(hold(eur("10.00"))).then_refused(refusal);
+}
+
+#[test]
+fn what_a_system_account_holds_stays_bookable() {
+    let opening = AccountEvent::AccountOpened(systems_opening());
+    let history = [opening, held_for(OTHER_PAYMENT, most())];
+    given(history).when(hold(usd("0.01"))).then_refused(AccountError::BalanceOverflow);
+}

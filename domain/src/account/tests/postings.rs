@@ -113,3 +113,25 @@ fn the_largest_amount_comes_in_and_leaves_again() {
     given([opened(), deposited(most())]).when(withdraw(most())).then([withdrawn(most())]);
     given([opened(), deposited(most())]).when(hold(most())).then([held(most())]);
 }
+
+#[test]
+fn only_positive_amounts_move() {
+    let history = [opened(), deposited(usd("25.00")), held(usd("10.00"))];
+    for amount in [no_usd(), minus(usd("5.00"))] {
+        let refusal = || AccountError::NotPositive { amount };
+        let posting_id = posting();
+        let reference = String::new();
+        let commands = [
+            AccountCommand::Credit { posting_id: posting_id.clone(), amount },
+            AccountCommand::Debit { posting_id: posting_id.clone(), amount },
+            AccountCommand::Deposit { posting_id: posting_id.clone(), amount, reference: reference.clone() },
+            AccountCommand::Withdraw { posting_id, amount, reference },
+            AccountCommand::Hold { payment_id: payment(OTHER_PAYMENT), amount },
+            AccountCommand::Hold { payment_id: payment(PAYMENT), amount },
+            AccountCommand::CaptureHold { payment_id: payment(PAYMENT), amount },
+        ];
+        for command in commands {
+            given(history.clone()).when(command).then_refused(refusal());
+        }
+    }
+}

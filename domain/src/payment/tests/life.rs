@@ -188,3 +188,10 @@ fn a_transfer_completes_once() {
 fn a_transfer_fails_when_its_payer_is_short_of_funds() {
     given([initiated(transfer())]).when(fail(short_of_funds())).then([failed(short_of_funds())]);
 }
+
+#[test]
+fn a_transfer_never_meets_the_channel() {
+    given(assessed(transfer()))
+        .when(PaymentCommand::ReserveFunds)
+        .then_refused(wrong_status("reserve funds for", PaymentStatus::Assessed));
+}

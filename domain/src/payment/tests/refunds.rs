@@ -123,3 +123,20 @@ fn a_payment_stays_completed_while_it_is_refunded() {
         then(paid(), [refund_started(REFUND, usd("25.00")), refund_completed(REFUND, usd("25.00"))]);
     assert_eq!(payment(history).status, PaymentStatus::Completed);
 }
+
+#[test]
+fn a_transfer_is_not_refunded_through_the_channel() {
+    let done = PaymentEvent::PaymentCompleted { transaction_id: None, captured: usd("25.00") };
+    given(then(assessed(transfer()), [done]))
+        .when(start_refund("R1", usd("1.00")))
+        .then_refused(PaymentError::TransferNotRefundable);
+}
+
+#[test]
+fn the_id_of_a_refund_that_failed_is_not_used_again() {
+    let history =
+        [completed(usd("25.00")), refund_started("R1", usd("5.00")), refund_failed("R1", usd("5.00"))];
+    given(then(reserved(automatic()), history))
+        .when(start_refund("R1", usd("5.00")))
+        .then_refused(PaymentError::RefundExists { refund_id: refund("R1") });
+}
