@@ -3,5 +3,13 @@
 
 mod support;
 
+mod accounts;
+mod bad_input;
+mod embedded;
+mod idempotency;
 mod layers;
+mod private_cluster;
+mod races;
+mod saga;
+mod seeded_load;
 mod smoke;

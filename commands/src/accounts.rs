@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use domain::account::{AccountCommand, Opening, Owner};
+use domain::account::{AccountCommand, AccountError, Opening, Owner};
 use domain::{AccountId, Currency, Money, PostingId, UserId};
 
 use crate::idempotency::{Answer, InFlight, KeyConflict, KeyedRequest, Reply};
 use crate::ports::{AnswerFormat, EventStore, StoreError};
-use crate::system_accounts::SystemAccounts;
-use crate::unit::{Refusal, Step, Unit};
+use crate::system_accounts::{SHARDS, SystemAccounts};
+use crate::unit::{Receipt, Refusal, Step, Unit};
 
 /// Where deposits come from and withdrawals go.
 pub const FUNDING: &str = "funding";
@@ -104,8 +104,7 @@ impl AccountCommands {
         if let Some(reply) = self.recorded(&keyed).await? {
             return Ok(reply);
         }
-        let PreparedUnit { account_id, unit, system_account } = self.unit(request, &keyed).await?;
-        let executed = self.store.execute(unit).await;
+        let (account_id, system_account, executed) = self.carry_out(&request, &keyed).await?;
         let answer = match executed {
             Ok(receipt) => {
                 if let Some(system_account) = system_account {
@@ -113,7 +112,9 @@ impl AccountCommands {
                 }
                 match (receipt.appended, receipt.states.account(&account_id)) {
                     // It had already happened, frozen twice for instance: that is an answer too.
-                    (false, Some(account)) => self.record(self.format.account(account, false), &keyed).await?,
+                    (false, Some(account)) => {
+                        self.record(self.format.account(account, false), &keyed).await?
+                    }
                     _ => receipt.answer,
                 }
             }
@@ -130,6 +131,27 @@ impl AccountCommands {
             }
             // Somebody else, in another process, carried the request out meanwhile.
             None => self.recorded(&keyed).await?.ok_or(AccountRequestError::Key(KeyConflict::InFlight)),
+        }
+    }
+
+    /// Executes the request's unit. A shard of the system account that can book no more is left for
+    /// the next one; only when all refuse is it the user's own balance that would overflow.
+    async fn carry_out(
+        &self,
+        request: &AccountRequest,
+        keyed: &KeyedRequest,
+    ) -> Result<(AccountId, Option<AccountId>, Result<Receipt, StoreError>), AccountRequestError> {
+        let mut shards_left = SHARDS;
+        loop {
+            let PreparedUnit { account_id, unit, system_account } = self.unit(request.clone(), keyed).await?;
+            let executed = self.store.execute(unit).await;
+            let overflow =
+                matches!(executed, Err(StoreError::Refused(Refusal::Account(AccountError::BalanceOverflow))));
+            if !overflow || system_account.is_none() || shards_left == 0 {
+                return Ok((account_id, system_account, executed));
+            }
+            self.system.leave();
+            shards_left -= 1;
         }
     }
 

@@ -57,8 +57,11 @@ impl SystemAccounts {
         };
         let open = Step::Account(account_id.clone(), AccountCommand::Open(opening));
         // Its own story: the payment that happens to be first on this shard did not ask for it.
-        let context =
-            CommandContext { correlation_id: Arc::from(account_id.as_str()), actor: Arc::from("engine"), ..context.clone() };
+        let context = CommandContext {
+            correlation_id: Arc::from(account_id.as_str()),
+            actor: Arc::from("engine"),
+            ..context.clone()
+        };
         store.execute(Unit::led_by(open, context)).await?;
         self.opened().insert(account_id.clone());
         Ok(account_id)
@@ -67,10 +70,15 @@ impl SystemAccounts {
     /// Moves to another shard when another process was met on this one.
     pub fn learn_from(&self, receipt: &Receipt, account_id: &AccountId) {
         if receipt.contended.iter().any(|id| id == account_id.as_str()) {
-            // A stride that is odd visits every shard; a lost race between two requests moves twice.
-            let next = |shard: u32| Some((shard + 1 + 2 * (std::process::id() % 3)) % SHARDS);
-            let _ = self.shard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+            self.leave();
         }
+    }
+
+    /// Moves to another shard, for instance because this one's balance can book no more.
+    pub fn leave(&self) {
+        // A stride that is odd visits every shard; a lost race between two requests moves twice.
+        let next = |shard: u32| Some((shard + 1 + 2 * (std::process::id() % 3)) % SHARDS);
+        let _ = self.shard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
     fn opened(&self) -> std::sync::MutexGuard<'_, HashSet<AccountId>> {

@@ -86,10 +86,10 @@ impl Books {
     }
 
     fn account(&mut self, id: &str, event: &AccountEvent) {
-        if let AccountEvent::AccountOpened(opening) = event {
-            if matches!(opening.owner, Owner::User { .. }) {
-                self.users.insert(id.to_owned());
-            }
+        if let AccountEvent::AccountOpened(opening) = event
+            && matches!(opening.owner, Owner::User { .. })
+        {
+            self.users.insert(id.to_owned());
         }
         let posted = self.posted.entry(id.to_owned()).or_default();
         let held = self.held.entry(id.to_owned()).or_default();

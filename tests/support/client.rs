@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 /// An answer: status, headers of interest, body.
@@ -10,8 +11,21 @@ use serde_json::{Value, json};
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) replayed: bool,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
     pub(crate) body: Value,
+}
+
+impl Answer {
+    /// A header's text, empty when it is absent.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The stable code of a problem, empty for what is none.
+    pub(crate) fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
 }
 
 /// Talks to one engine.
@@ -57,7 +71,12 @@ impl Payment {
 
 impl Client {
     pub(crate) fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        Self::patient_for(base, Duration::from_secs(20))
+    }
+
+    /// A client that hangs up after a while.
+    pub(crate) fn patient_for(base: &str, patience: Duration) -> Self {
+        let http = reqwest::Client::builder().timeout(patience).build().unwrap();
         Self { base: base.to_owned(), http }
     }
 
@@ -147,10 +166,10 @@ impl Client {
     pub(crate) async fn ready(&self, within: Duration) {
         let end = Instant::now() + within;
         loop {
-            if let Ok(response) = self.http.get(format!("{}/readyz", self.base)).send().await {
-                if response.status() == StatusCode::OK {
-                    return;
-                }
+            if let Ok(response) = self.http.get(format!("{}/readyz", self.base)).send().await
+                && response.status() == StatusCode::OK
+            {
+                return;
             }
             assert!(Instant::now() < end, "the engine does not come back");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -159,9 +178,10 @@ impl Client {
 
     async fn answer(response: reqwest::Response) -> Result<Answer, reqwest::Error> {
         let status = response.status().as_u16();
-        let replayed = response.headers().contains_key("idempotency-replayed");
+        let headers = response.headers().clone();
+        let replayed = headers.contains_key("idempotency-replayed");
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, replayed, text, body })
+        Ok(Answer { status, replayed, headers, text, body })
     }
 }

@@ -2,9 +2,12 @@
 
 pub(crate) mod books;
 pub(crate) mod client;
+pub(crate) mod folder;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod scene;
 
 pub(crate) use books::Books;
 pub(crate) use client::{Client, Payment};
 pub(crate) use process::{Engine, SandboxProcess};
+pub(crate) use scene::{Scene, eventually};

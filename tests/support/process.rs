@@ -100,6 +100,13 @@ impl Engine {
         Self { process, data: data.to_owned() }
     }
 
+    /// Starts it as a user does, with the sandbox inside.
+    pub(crate) fn start_alone(data: &Path) -> Self {
+        let arguments = ["dev", "--port", "0", "--data-dir", data.to_str().unwrap()];
+        let process = Process::start(&arguments, IMPATIENT, &data.join("engine.log"));
+        Self { process, data: data.to_owned() }
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.process.url
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use domain::account::AccountCommand;
+use domain::account::{AccountCommand, AccountError};
 use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
-use domain::{Payment, PaymentId, PostingId, TransactionId};
+use domain::{AccountId, Payment, PaymentId, PostingId, TransactionId};
 use tokio::time::Instant;
 
 use super::PaymentSaga;
@@ -12,7 +12,7 @@ use super::request::Reserved;
 use crate::context::CommandContext;
 use crate::idempotency::{IdempotencyKey, KeyConflict, Reply};
 use crate::ports::{ChannelAnswer, Charge, StoreError};
-use crate::unit::{Receipt, Step, Unit};
+use crate::unit::{Receipt, Refusal, Step, Unit};
 
 /// Pause before a store that is not available is tried again.
 const STORE_RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -143,27 +143,54 @@ impl PaymentSaga {
             let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
             return self.persist(|| unit.clone()).await;
         }
+        loop {
+            let settlement = self.settlement(resume, details).await?;
+            let unit = self.completion(resume, details, &confirm, &settlement);
+            match self.persist(|| unit.clone()).await {
+                // This shard's balance can book no more. The channel has the money, so the payment
+                // completes on another one.
+                Err(DriveError::Store(StoreError::Refused(Refusal::Account(
+                    AccountError::BalanceOverflow,
+                )))) => {
+                    self.system.leave();
+                }
+                Ok(receipt) => {
+                    self.system.learn_from(&receipt, &settlement);
+                    return Ok(receipt);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn settlement(&self, resume: &Resume, details: &PaymentDetails) -> Result<AccountId, DriveError> {
         let purpose = format!("settlement:{}", self.settings.channel_name);
-        let settlement = loop {
-            let currency = details.amount.currency;
+        let currency = details.amount.currency;
+        loop {
             match self.system.account(&*self.store, &purpose, currency, &resume.context).await {
-                Ok(account) => break account,
+                Ok(account) => return Ok(account),
                 Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
             }
-        };
+        }
+    }
+
+    fn completion(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        confirm: &Step,
+        settlement: &AccountId,
+    ) -> Unit {
         let capture =
             AccountCommand::CaptureHold { payment_id: resume.payment_id.clone(), amount: details.amount };
         let credit = AccountCommand::Credit {
             posting_id: PostingId::of_payment(&resume.payment_id),
             amount: details.amount,
         };
-        let unit = Unit::led_by(confirm, resume.context.clone())
+        let unit = Unit::led_by(confirm.clone(), resume.context.clone())
             .then(Step::Account(details.payer.clone(), capture))
             .then(Step::Account(settlement.clone(), credit));
-        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
-        let receipt = self.persist(|| unit.clone()).await?;
-        self.system.learn_from(&receipt, &settlement);
-        Ok(receipt)
+        self.answering_payment(unit, details, resume.context.trace.trace_id())
     }
 
     /// Compensation: the hold is released in the append that fails the payment.

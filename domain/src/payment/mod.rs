@@ -188,10 +188,7 @@ impl Payment {
             }
             (S::NeedsReview, C::RequireReview { .. }) => vec![],
             (S::NeedsReview, C::ResolveReview { outcome, operator, reason }) => {
-                let consequence = match &outcome {
-                    ReviewOutcome::Paid { transaction_id } => self.paid(transaction_id.clone())?,
-                    ReviewOutcome::NotPaid => E::PaymentFailed { reason: FailureReason::ReviewedNotPaid },
-                };
+                let consequence = self.reviewed(&outcome)?;
                 vec![E::ReviewResolved { outcome, operator, reason }, consequence]
             }
 
@@ -257,6 +254,15 @@ impl Payment {
         } else {
             PaymentEvent::PaymentCompleted { transaction_id: Some(transaction_id), captured }
         })
+    }
+
+    fn reviewed(&self, outcome: &ReviewOutcome) -> Result<PaymentEvent, PaymentError> {
+        match outcome {
+            ReviewOutcome::Paid { transaction_id } => self.paid(transaction_id.clone()),
+            ReviewOutcome::NotPaid => {
+                Ok(PaymentEvent::PaymentFailed { reason: FailureReason::ReviewedNotPaid })
+            }
+        }
     }
 
     fn capture(&self, amount: Money) -> Result<PaymentEvent, PaymentError> {
