@@ -5,11 +5,16 @@ mod support;
 
 mod accounts;
 mod bad_input;
+mod cut_connections;
 mod embedded;
+mod engine_crash;
+mod event_store;
 mod idempotency;
 mod layers;
+mod postgres_crash;
 mod private_cluster;
 mod races;
 mod saga;
 mod seeded_load;
 mod smoke;
+mod two_engines;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 
 use super::process::SandboxProcess;
+use super::scene::eventually;
 
 /// What the log says at its end.
 #[derive(Debug, Default)]
@@ -25,6 +26,39 @@ pub(crate) struct Books {
     /// Legs of postings that do not sum to zero yet, by posting.
     open: BTreeMap<String, i64>,
     last_in_unit: Option<(String, i64)>,
+}
+
+/// Waits until no payment is under way; one that stays so fails the test.
+pub(crate) async fn settled(database_url: &str) {
+    let mut connection = PgConnection::connect(database_url).await.unwrap();
+    eventually("every payment is settled", async || {
+        let open: i64 = sqlx::query_scalar(OPEN).fetch_one(&mut connection).await.unwrap();
+        open == 0
+    })
+    .await;
+}
+
+const OPEN: &str = "
+select count(*) from events as held
+ where aggregate_type = 'payment' and event_type = 'FundsReserved' and not exists (
+       select from events as later
+        where later.aggregate_type = 'payment' and later.aggregate_id = held.aggregate_id
+          and later.event_type in ('PaymentCompleted', 'PaymentFailed', 'PaymentAuthorized', 'ReviewRequired'))";
+
+/// Fails the test unless each of these payments is completed, says the log.
+pub(crate) async fn are_completed(database_url: &str, payments: &[String]) {
+    let mut connection = PgConnection::connect(database_url).await.unwrap();
+    let lost: Vec<String> = sqlx::query_scalar(
+        "select id from unnest($1::text[]) as asked(id)
+          where not exists (select from events
+                             where aggregate_type = 'payment' and aggregate_id = asked.id
+                               and event_type = 'PaymentCompleted')",
+    )
+    .bind(payments)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(lost, Vec::<String>::new(), "acknowledged, but not completed");
 }
 
 impl Books {

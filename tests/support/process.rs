@@ -137,17 +137,6 @@ pub(crate) fn postmaster_pid(data: &Path) -> u32 {
     BufReader::new(file).lines().next().unwrap().unwrap().trim().parse().unwrap()
 }
 
-/// Stops the PostgreSQL that a killed engine has left behind.
-pub(crate) fn stop_postgres(data: &Path) {
-    if data.join("postgres/postmaster.pid").exists() {
-        let pid = postmaster_pid(data);
-        let _ = Command::new("kill").args(["-INT", &pid.to_string()]).status();
-        while data.join("postgres/postmaster.pid").exists() {
-            std::thread::yield_now();
-        }
-    }
-}
-
 /// A second engine, `payments serve`, on a database that is there.
 #[derive(Debug)]
 pub(crate) struct Server {

@@ -1,10 +1,12 @@
 //! A whole stage for one test: a sandbox, an engine on a folder of its own, a client, the books.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use adapter_postgres::embedded::EmbeddedPostgres;
 use serde_json::{Value, json};
 
+use super::books::settled;
 use super::folder::Folder;
 use super::process::IMPATIENT;
 use super::{Books, Client, Engine, SandboxProcess};
@@ -50,6 +52,38 @@ impl Scene {
     /// Where the engine is.
     pub(crate) fn url(&self) -> &str {
         self.engine.url()
+    }
+
+    pub(crate) fn engine_pid(&self) -> u32 {
+        self.engine.pid()
+    }
+
+    pub(crate) fn postmaster_pid(&self) -> u32 {
+        self.engine.postmaster_pid()
+    }
+
+    pub(crate) fn sandbox(&self) -> &SandboxProcess {
+        &self.sandbox
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        EmbeddedPostgres::database_url_for(self.path()).unwrap()
+    }
+
+    /// Opens and fills the accounts of users `PREFIX0..PREFIX{users}`.
+    pub(crate) async fn fund(&self, prefix: &str, users: u64) {
+        for user in 0..users {
+            self.client.funded(&format!("{prefix}{user}"), "1000000.00").await;
+        }
+    }
+
+    /// Waits until no payment is under way.
+    pub(crate) async fn settled(&self) {
+        settled(&self.database_url()).await;
     }
 
     /// Replaces the sandbox's behaviour.
@@ -111,7 +145,7 @@ impl Scene {
     }
 
     pub(crate) async fn books(&self) -> Books {
-        Books::audit(&EmbeddedPostgres::database_url_for(self.folder.path()).unwrap()).await
+        Books::audit(&self.database_url()).await
     }
 
     /// Ends a test in which every payment should be settled: the books are in order, nothing is

@@ -3,9 +3,11 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgPool, Postgres};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -72,6 +74,32 @@ impl Database {
 
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
-        sqlx::query("select 1").execute(&self.pool).await.is_ok()
+        fetch_all(&self.pool, sqlx::query("select 1")).await.is_ok()
+    }
+}
+
+/// Reads rows through the pool. When the caller stops waiting the connection is thrown away: the
+/// pool would take it back only once it answers, which one that has fallen silent never does.
+pub(crate) async fn fetch_all(
+    pool: &PgPool,
+    query: Query<'_, Postgres, PgArguments>,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut borrowed = Borrowed(Some(pool.acquire().await?));
+    let rows = match borrowed.0.as_deref_mut() {
+        Some(connection) => query.fetch_all(connection).await,
+        None => Err(sqlx::Error::PoolClosed),
+    };
+    drop(borrowed.0.take());
+    rows
+}
+
+/// A connection of the pool with a query under way.
+struct Borrowed(Option<PoolConnection<Postgres>>);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
     }
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use crate::database::Database;
+use crate::database::{Database, fetch_all};
 
 /// Most events of one story; a payment has about a dozen.
 const MOST_EVENTS: i64 = 1_000;
@@ -32,13 +32,12 @@ impl EventReader for EventLog {
     /// The payment's own events and, by its payer's stream, what they did to the accounts. The
     /// account events share an append with a payment event, hence its `recorded_at` and correlation.
     async fn story(&self, payment: &PaymentId) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows =
-            sqlx::query(STORY).bind(payment.as_str()).bind(MOST_EVENTS).fetch_all(&self.pool).await.map_err(
-                |error| {
-                    tracing::warn!(%error, "cannot read the events of a payment");
-                    StoreError::Unavailable
-                },
-            )?;
+        let rows = fetch_all(&self.pool, sqlx::query(STORY).bind(payment.as_str()).bind(MOST_EVENTS))
+            .await
+            .map_err(|error| {
+            tracing::warn!(%error, "cannot read the events of a payment");
+            StoreError::Unavailable
+        })?;
         rows.iter()
             .map(read)
             .collect::<Result<_, _>>()

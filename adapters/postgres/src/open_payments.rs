@@ -18,11 +18,13 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use tokio::sync::Mutex;
 
-use crate::database::Database;
+use crate::database::{Database, fetch_all};
 
 const CHECKPOINT: &str = "open_payments";
 /// Positions that one query reads.
 const PAGE: i64 = 50_000;
+/// How long one look may take; the next one goes on where it was.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Follows the log for payments to recover.
 #[derive(Debug)]
@@ -57,18 +59,16 @@ impl OpenPaymentScan {
         let mut position = match scan.position {
             Some(position) => position,
             None => {
-                scan.saved = sqlx::query_scalar("select position from checkpoints where name = $1")
-                    .bind(CHECKPOINT)
-                    .fetch_optional(&self.pool)
-                    .await?
-                    .unwrap_or(0);
+                let query = sqlx::query("select position from checkpoints where name = $1").bind(CHECKPOINT);
+                let rows = fetch_all(&self.pool, query).await?;
+                scan.saved = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
                 scan.saved
             }
         };
-        let (head, now): (i64, DateTime<Utc>) =
-            sqlx::query_as("select position, clock_timestamp() from event_log_head")
-                .fetch_one(&self.pool)
-                .await?;
+        let query = sqlx::query("select position, clock_timestamp() from event_log_head");
+        let rows = fetch_all(&self.pool, query).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let (head, now): (i64, DateTime<Utc>) = (row.try_get(0)?, row.try_get(1)?);
         while position < head {
             let end = head.min(position + PAGE);
             for row in self.page(position, end).await? {
@@ -82,7 +82,7 @@ impl OpenPaymentScan {
     }
 
     async fn page(&self, after: i64, through: i64) -> Result<Vec<PgRow>, sqlx::Error> {
-        sqlx::query(
+        let query = sqlx::query(
             "select position, aggregate_id, event_type, recorded_at, traceparent, tracestate, baggage
                from events
               where position > $1 and position <= $2 and aggregate_type = 'payment'
@@ -91,9 +91,8 @@ impl OpenPaymentScan {
               order by position",
         )
         .bind(after)
-        .bind(through)
-        .fetch_all(&self.pool)
-        .await
+        .bind(through);
+        fetch_all(&self.pool, query).await
     }
 
     async fn save(&self, scan: &mut Scan) -> Result<(), sqlx::Error> {
@@ -101,15 +100,14 @@ impl OpenPaymentScan {
         if checkpoint <= scan.saved {
             return Ok(());
         }
-        sqlx::query(
+        let query = sqlx::query(
             "insert into checkpoints (name, position) values ($1, $2)
              on conflict (name) do update
                 set position = greatest(checkpoints.position, excluded.position), updated_at = now()",
         )
         .bind(CHECKPOINT)
-        .bind(checkpoint)
-        .execute(&self.pool)
-        .await?;
+        .bind(checkpoint);
+        fetch_all(&self.pool, query).await?;
         scan.saved = checkpoint;
         Ok(())
     }
@@ -166,8 +164,14 @@ impl OpenPayments for OpenPaymentScan {
             tracing::warn!(%error, "cannot scan the log for open payments");
             StoreError::Unavailable
         };
-        let now = self.catch_up(&mut scan).await.map_err(unavailable)?;
-        self.save(&mut scan).await.map_err(unavailable)?;
+        let looking = async {
+            let now = self.catch_up(&mut scan).await?;
+            self.save(&mut scan).await?;
+            Ok(now)
+        };
+        // A connection that has fallen silent must not end recovery for good.
+        let looked = tokio::time::timeout(PATIENCE, looking).await;
+        let now = looked.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unavailable)?;
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         Ok(scan.overdue(now - age))
     }

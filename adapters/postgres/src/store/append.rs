@@ -109,7 +109,11 @@ impl AppendQueue {
     pub(super) fn submit(&self, append: Append, place: Place) -> Option<u64> {
         let mut entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
         let number = entrance.last + 1;
-        entrance.sender.send(Queued { number, append, _permit: place.0 }).ok()?;
+        if let Err(refused) = entrance.sender.send(Queued { number, append, _permit: place.0 }) {
+            // Their states are ahead of what will ever be durable.
+            refused.0.append.slots.iter().for_each(|slot| slot.poison());
+            return None;
+        }
         entrance.last = number;
         Some(number)
     }

@@ -4,13 +4,18 @@
 //! second that is one query for dozens of requests; a lone request waits for nobody.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use commands::ports::StoreError;
 
+use super::connection::within;
+
 /// Most questions that one query answers.
 const MOST: usize = 512;
+/// How long a query may take: whoever asks next waits for it, so one that is lost must not stop all.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type Asked<Q, A> = (Q, oneshot::Sender<Result<A, StoreError>>);
 
@@ -59,7 +64,7 @@ where
         if questions.is_empty() {
             continue;
         }
-        match answer(questions).await {
+        match within(PATIENCE, answer(questions)).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
                     let _ = waiting.send(Ok(answer));

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, watch};
-use uuid::Uuid;
 
 use super::append::{AppendError, Appended, Queued};
-use super::connection::{FencedConnection, timed_out};
+use super::connection::{FencedConnection, within};
 use super::snapshots::SnapshotWriter;
 use super::statement::{self, Landed};
 
@@ -141,17 +140,12 @@ impl Committer {
 
     /// Sends a batch and finds out what became of it, however long that takes.
     async fn write(&mut self, batch: &[Queued]) -> Written {
-        let marker = batch.iter().find_map(|queued| queued.append.events.first()).map(|event| event.event_id);
         loop {
             let sent = match self.connection.get().await {
                 Err(error) => Sent::Never(error),
                 Ok(connection) => {
                     let sending = statement::append(connection, batch);
-                    match tokio::time::timeout(self.settings.batch_timeout, sending).await {
-                        Ok(Ok(landed)) => Sent::Landed(landed),
-                        Ok(Err(error)) => Sent::of(error),
-                        Err(_) => Sent::Unknown(timed_out()),
-                    }
+                    within(self.settings.batch_timeout, sending).await.map_or_else(Sent::of, Sent::Landed)
                 }
             };
             match sent {
@@ -174,8 +168,7 @@ impl Committer {
                     tracing::warn!(%error, "connection lost during a commit, asking the log for its outcome");
                     self.connection.lose();
                     self.announce(false);
-                    let Some(marker) = marker else { continue };
-                    if let Some(landed) = self.find(marker).await {
+                    if let Some(landed) = self.find(batch).await {
                         tracing::info!("the batch had been committed");
                         self.announce(true);
                         return Written::Landed(landed);
@@ -187,10 +180,11 @@ impl Committer {
     }
 
     /// Asks the log for a batch, again and again until it answers.
-    async fn find(&mut self, marker: Uuid) -> Option<Landed> {
+    async fn find(&mut self, batch: &[Queued]) -> Option<Landed> {
+        let limit = self.settings.batch_timeout;
         loop {
             let found = match self.connection.get().await {
-                Ok(connection) => statement::find(connection, marker).await,
+                Ok(connection) => within(limit, statement::find(connection, batch)).await,
                 Err(error) => Err(error),
             };
             match found {
@@ -206,15 +200,14 @@ impl Committer {
 
     /// Fails the appends that others have outrun, and whatever was decided on them.
     async fn weed(&mut self, batch: Vec<Queued>) -> Weeded {
+        let limit = self.settings.batch_timeout;
         let found = match self.connection.get().await {
             Ok(connection) => {
-                let claimed = statement::claimed(connection, &batch).await;
-                match claimed {
-                    Ok(claimed) => {
-                        statement::outrun(connection, &batch).await.map(|outrun| (claimed, outrun))
-                    }
-                    Err(error) => Err(error),
-                }
+                let asking = async {
+                    let claimed = statement::claimed(connection, &batch).await?;
+                    Ok((claimed, statement::outrun(connection, &batch).await?))
+                };
+                within(limit, asking).await
             }
             Err(error) => Err(error),
         };

@@ -37,8 +37,7 @@ impl FencedConnection {
     /// The connection, opened and fenced if need be.
     pub(super) async fn get(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         if self.connection.is_none() {
-            let opening = tokio::time::timeout(CONNECT_TIMEOUT, self.open()).await;
-            self.connection = Some(opening.map_err(|_| timed_out())??);
+            self.connection = Some(within(CONNECT_TIMEOUT, self.open()).await?);
         }
         self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
     }
@@ -71,7 +70,11 @@ impl FencedConnection {
     }
 }
 
-/// A server that does not answer is as good as a lost connection.
-pub(super) fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer in time"))
+/// The answer, or an error of the connection: a server that does not answer is as good as lost.
+pub(super) async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer in time");
+    tokio::time::timeout(limit, answer).await.unwrap_or(Err(sqlx::Error::Io(late)))
 }

@@ -25,13 +25,15 @@ const NO_TRACE: &str = "00-00000000000000000000000000000000-0000000000000000-00"
 #[derive(Clone)]
 pub struct AggregateStore {
     store: PostgresEventStore,
+    /// Whether each command is decided on durable and current state, as a refusal must be.
+    current: bool,
 }
 
 impl AggregateStore {
     /// A view of the store; it shares its cache and its committer.
     #[must_use]
     pub fn new(store: PostgresEventStore) -> Self {
-        Self { store }
+        Self { store, current: false }
     }
 }
 
@@ -50,14 +52,13 @@ where
     PostgresEventStore: Keeps<A>,
     A::Command: Clone,
 {
+    // Without the caller's queries, of which there are none: whatever follows events reads the log.
+    let careful = CqrsFramework::new(AggregateStore { store: store.clone(), current: true }, vec![], ());
+    let mut framework = framework;
     let mut current = false;
     for attempt in 0..super::MOST_ATTEMPTS {
         match framework.execute(id, command.clone()).await {
-            Err(AggregateError::UserError(_)) if !current => {
-                // The framework gives the context up on a refusal, so the slot is free to be read.
-                store.lock_current::<A>(id).await.map_err(unexpected)?;
-                current = true;
-            }
+            Err(AggregateError::UserError(_)) if !current => (framework, current) = (&careful, true),
             Err(AggregateError::AggregateConflict) => super::pause(attempt).await,
             other => return other,
         }
@@ -88,7 +89,12 @@ where
     }
 
     async fn load_aggregate(&self, id: &str) -> Result<Self::AC, AggregateError<A::Error>> {
-        let locked = self.store.lock_loaded::<A>(id, false).await.map_err(unexpected)?;
+        let locked = if self.current {
+            self.store.lock_current::<A>(id).await.map(|(locked, _)| locked)
+        } else {
+            self.store.lock_loaded::<A>(id, false).await
+        };
+        let locked = locked.map_err(unexpected)?;
         let working = locked.state.aggregate.clone();
         Ok(LockedAggregate { locked, working })
     }
@@ -102,21 +108,22 @@ where
         let LockedAggregate { locked, working } = context;
         let LockedSlot { slot, mut state } = locked;
         if events.is_empty() {
-            let pending = state.submission;
-            drop(state);
-            self.store.queue.resolved(pending).await;
-            return Ok(vec![]);
+            // It has already happened: true only of a state that is durable and current.
+            self.store.queue.resolved(state.submission).await;
+            let before = state.sequence;
+            self.store.loader.refresh::<A>(&slot.id, &mut state).await.map_err(unexpected)?;
+            let outdated = slot.is_poisoned() || state.sequence != before;
+            return if outdated { Err(AggregateError::AggregateConflict) } else { Ok(vec![]) };
         }
         let place = self.store.queue.try_reserve().ok_or_else(|| unexpected(StoreError::Unavailable))?;
         let before = state.sequence;
         let (outcome, appended) = oneshot::channel();
         let mut new_events = Vec::with_capacity(events.len());
-        for event in &events {
-            state.sequence += 1;
-            let event_id = event_id();
-            state.last_event_id = Some(event_id);
-            new_events.push(new_event::<A>(&slot.id, state.sequence, event_id, event).map_err(unexpected)?);
+        for (sequence, event) in (before + 1..).zip(&events) {
+            new_events.push(new_event::<A>(&slot.id, sequence, event_id(), event).map_err(unexpected)?);
         }
+        state.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
+        state.last_event_id = new_events.last().map(|event| event.event_id);
         state.aggregate = working;
         let append = Append {
             events: new_events,

@@ -14,6 +14,7 @@ use super::lookup::StreamQuestion;
 use super::slot::SlotState;
 use super::snapshots::{self, Snapshot, SnapshotWriter};
 use super::stored::{StoredAggregate, check_version, decode};
+use crate::database::fetch_all;
 
 /// Streams up to this length are read by postgres-es in one piece; longer ones in pages of it.
 const PAGE: i64 = 4_096;
@@ -125,7 +126,7 @@ impl Loader {
         id: &str,
         state: &mut SlotState<A>,
     ) -> Result<Option<ReadAt>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "select sequence, position, event_id, event_type, event_version, payload::text from events
               where aggregate_type = $1 and aggregate_id = $2 and sequence >= $3
               order by sequence limit $4",
@@ -133,10 +134,8 @@ impl Loader {
         .bind(A::TYPE)
         .bind(id)
         .bind(state.sequence)
-        .bind(PAGE)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| unavailable(&error))?;
+        .bind(PAGE);
+        let rows = fetch_all(&self.pool, query).await.map_err(|error| unavailable(&error))?;
         let mut read_at = None;
         for row in &rows {
             let row = StreamRow::read(row).map_err(|error| damaged::<A>(id, error))?;

@@ -6,6 +6,8 @@ use commands::ports::LookUp;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 
+use crate::database::fetch_all;
+
 /// A request's key and the payment that it names.
 #[derive(Debug)]
 pub(super) struct KeyQuestion {
@@ -33,7 +35,7 @@ pub(super) async fn look_up(pool: &PgPool, questions: Vec<KeyQuestion>) -> Resul
     let keys: Vec<&str> = questions.iter().map(|question| question.key.key.as_ref()).collect();
     let payments: Vec<Option<&str>> =
         questions.iter().map(|question| question.payment_id.as_deref()).collect();
-    let rows = sqlx::query(LOOK_UP).bind(callers).bind(keys).bind(payments).fetch_all(pool).await?;
+    let rows = fetch_all(pool, sqlx::query(LOOK_UP).bind(callers).bind(keys).bind(payments)).await?;
     rows.iter().map(read).collect()
 }
 
@@ -68,7 +70,7 @@ pub(super) struct StreamQuestion {
 pub(super) async fn lengths(pool: &PgPool, questions: Vec<StreamQuestion>) -> Result<Vec<i64>, sqlx::Error> {
     let types: Vec<&str> = questions.iter().map(|question| question.aggregate_type).collect();
     let ids: Vec<&str> = questions.iter().map(|question| question.aggregate_id.as_str()).collect();
-    sqlx::query_scalar(
+    let query = sqlx::query(
         "select coalesce(l.sequence, 0)
            from unnest($1::text[], $2::text[]) with ordinality as q(type, id, ordinal)
            left join lateral (select sequence from events e
@@ -77,7 +79,6 @@ pub(super) async fn lengths(pool: &PgPool, questions: Vec<StreamQuestion>) -> Re
           order by q.ordinal",
     )
     .bind(types)
-    .bind(ids)
-    .fetch_all(pool)
-    .await
+    .bind(ids);
+    fetch_all(pool, query).await?.iter().map(|row| row.try_get(0)).collect()
 }

@@ -9,6 +9,7 @@ use sqlx::{PgPool, Row};
 use tokio::sync::mpsc;
 
 use super::stored::StoredAggregate;
+use crate::database::fetch_all;
 
 /// Snapshots that may wait to be written.
 const WAITING: usize = 256;
@@ -92,16 +93,16 @@ pub(super) async fn latest<A: StoredAggregate>(
     pool: &PgPool,
     id: &str,
 ) -> Result<Option<(A, i64)>, sqlx::Error> {
-    let row = sqlx::query(
+    let fold_hash = A::fold_hash();
+    let query = sqlx::query(
         "select sequence, state::text from snapshots
           where aggregate_type = $1 and aggregate_id = $2 and fold_hash = $3",
     )
     .bind(A::TYPE)
     .bind(id)
-    .bind(A::fold_hash().as_slice())
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
+    .bind(fold_hash.as_slice());
+    let rows = fetch_all(pool, query).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
     let (sequence, state): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
     match serde_json::from_str(&state) {
         Ok(state) => Ok(Some((state, sequence))),

@@ -148,17 +148,30 @@ pub(super) async fn append(connection: &mut PgConnection, batch: &[Queued]) -> R
     Ok(Landed { base: row.try_get(0)?, recorded_at: row.try_get(1)? })
 }
 
-/// Where a batch landed whose commit was not answered, told by its first event.
-pub(super) async fn find(connection: &mut PgConnection, first: Uuid) -> Result<Option<Landed>, sqlx::Error> {
-    let row = sqlx::query("select position, recorded_at from events where event_id = $1")
-        .bind(first)
-        .fetch_optional(connection)
-        .await?;
-    row.map(|row| {
-        let position: i64 = row.try_get(0)?;
-        Ok(Landed { base: position - 1, recorded_at: row.try_get(1)? })
-    })
-    .transpose()
+/// Where a batch landed whose commit was not answered, told by its first event. A batch without
+/// events is told by its first key, and by the trace of its claim from another request's claim.
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    batch: &[Queued],
+) -> Result<Option<Landed>, sqlx::Error> {
+    let event = batch.iter().find_map(|queued| queued.append.events.first());
+    let claim = batch.iter().find_map(|queued| queued.append.claim.as_ref());
+    let query = match (event, claim) {
+        (Some(event), _) => sqlx::query("select position - 1, recorded_at from events where event_id = $1")
+            .bind(event.event_id),
+        (None, Some(claim)) => sqlx::query(
+            "select 0::bigint, claimed_at from idempotency_keys
+              where caller = $1 and key = $2 and request_hash = $3 and trace_id = $4",
+        )
+        .bind(claim.key.caller.as_ref())
+        .bind(claim.key.key.as_ref())
+        .bind(claim.request_hash.as_slice())
+        .bind(&claim.trace_id),
+        // Nothing that could be there twice.
+        (None, None) => return Ok(None),
+    };
+    let row = query.fetch_optional(connection).await?;
+    row.map(|row| Ok(Landed { base: row.try_get(0)?, recorded_at: row.try_get(1)? })).transpose()
 }
 
 /// Indexes of the appends whose aggregates others have appended to already.

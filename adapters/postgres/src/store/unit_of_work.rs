@@ -126,11 +126,12 @@ impl UnitOfWork {
         };
         let mut payments = self.payments;
         let mut accounts = self.accounts;
-        for held in &mut payments {
-            held.stage(&mut append)?;
-        }
-        for held in &mut accounts {
-            held.stage(&mut append)?;
+        let staged = payments.iter_mut().try_for_each(|held| held.stage(&mut append));
+        let staged = staged.and_then(|()| accounts.iter_mut().try_for_each(|held| held.stage(&mut append)));
+        if let Err(error) = staged {
+            // What was staged before is in its slot and will never be in the log.
+            append.slots.iter().for_each(|slot| slot.poison());
+            return Err(error);
         }
         let events = i64::try_from(append.events.len()).unwrap_or(i64::MAX);
         let last_event_id = append.events.last().map(|event| event.event_id);
@@ -235,6 +236,7 @@ impl<A: StoredAggregate> Held<A> {
         let aggregate = working.aggregate.take().ok_or_else(|| missing::<A>())?;
         let slot = &self.locked.slot;
         let state = &mut *self.locked.state;
+        append.slots.push(Arc::clone(slot) as Arc<dyn Poison>);
         let before = state.sequence;
         for event in events {
             state.sequence += 1;
@@ -244,7 +246,6 @@ impl<A: StoredAggregate> Held<A> {
         }
         state.aggregate = aggregate;
         append.snapshots.extend(Snapshot::due(&slot.id, before, state.sequence, &state.aggregate));
-        append.slots.push(Arc::clone(slot) as Arc<dyn Poison>);
         Ok(())
     }
 }
