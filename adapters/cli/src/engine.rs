@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::settings::Settings;
 
-/// Payments that recovery drives at once.
-const MOST_RECOVERING: usize = 64;
+/// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
+/// whose outcome stays unknown must not keep the others from being taken up.
+const MOST_RECOVERING: usize = 1_024;
 
 /// Where the engine's neighbours are.
 pub(crate) struct Neighbours {

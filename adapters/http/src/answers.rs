@@ -270,7 +270,9 @@ fn refused(account_id: &AccountId, refusal: &AccountError) -> Problem {
             Problem::unprocessable("currency_mismatch", detail()).param("currency")
         }
         AccountError::BalanceOverflow => Problem::unprocessable("balance_overflow", detail()).param("amount"),
-        AccountError::NotPositive { .. } => Problem::unprocessable("invalid_amount", detail()).param("amount"),
+        AccountError::NotPositive { .. } => {
+            Problem::unprocessable("invalid_amount", detail()).param("amount")
+        }
         AccountError::HoldExists { .. } => Problem::new(StatusCode::CONFLICT, "hold_exists", detail()),
         AccountError::HoldNotFound { .. } => Problem::unprocessable("hold_not_found", detail()),
         AccountError::CaptureTooLarge { .. } => {

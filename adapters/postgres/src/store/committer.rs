@@ -156,6 +156,9 @@ impl Committer {
                 Sent::Outrun => return Written::Outrun,
                 Sent::Refused(error) => {
                     tracing::error!(%error, events = batch.len(), "the database refused a batch");
+                    // A server that refuses may have become read-only or have lost its plans; a new
+                    // session finds the one that takes writes.
+                    self.connection.lose();
                     self.announce(false);
                     return Written::Unavailable;
                 }
