@@ -9,7 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("commands", &["domain"]),
     ("projections", &["domain"]),
-    ("adapter-postgres", &["commands", "domain", "projections"]),
+    ("adapter-postgres", &["commands", "domain"]),
     ("adapter-http", &["commands", "domain"]),
     ("adapter-services", &["commands", "domain"]),
     ("adapter-telemetry", &[]),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use adapter_postgres::store::decode;
 use domain::account::Owner;
-use domain::{Account, AccountEvent, Payment, PaymentEvent};
+use domain::{Account, AccountEvent, AccountId, Payment, PaymentEvent};
+use projections::TrialBalance;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 
@@ -21,6 +22,7 @@ pub(crate) struct Books {
     pub(crate) completed: HashMap<String, i64>,
     pub(crate) posted: HashMap<String, i64>,
     pub(crate) held: HashMap<String, i64>,
+    trial_balance: TrialBalance,
     users: HashSet<String>,
     sequences: HashMap<String, i64>,
     /// Legs of postings that do not sum to zero yet, by posting.
@@ -91,6 +93,9 @@ impl Books {
             .unwrap();
         assert_eq!(head, books.events, "the head is the position of the last event");
         assert_eq!(books.posted.values().sum::<i64>(), 0, "the sum over all accounts");
+        // The read side's own fold, which reads the amounts by itself, comes to the same.
+        assert!(books.trial_balance.sums().all(|(_, sum)| sum == 0), "the trial balance");
+        assert_eq!(books.trial_balance.overdrawn(), Vec::<&AccountId>::new());
         books
     }
 
@@ -113,8 +118,11 @@ impl Books {
         self.last_in_unit = Some((correlation, position));
         let (event_type, version, payload): (String, String, String) = (row.get(4), row.get(5), row.get(6));
         if kind == "account" {
-            self.account(&id, &decode::<Account>(&event_type, &version, &payload).unwrap());
+            let event = decode::<Account>(&event_type, &version, &payload).unwrap();
+            self.trial_balance.apply(position, &AccountId::parse(&id).unwrap(), &event).unwrap();
+            self.account(&id, &event);
         } else {
+            self.trial_balance.skip(position).unwrap();
             self.payment(&id, &decode::<Payment>(&event_type, &version, &payload).unwrap());
         }
     }
