@@ -59,7 +59,7 @@ impl Layout {
     }
 
     /// Takes the folder for this process, or tells who has it.
-    pub(super) fn lock(&self) -> Result<File, ClusterError> {
+    pub(super) fn lock(&self) -> Result<FolderLock, ClusterError> {
         let path = self.folder.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -86,7 +86,7 @@ impl Layout {
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(ClusterError::io("write", &path))?;
-        Ok(file)
+        Ok(FolderLock(file))
     }
 
     /// Makes the parts that the server needs before it runs. Call with the lock held.
@@ -212,4 +212,16 @@ fn check_entry<'a>(
 fn set_mode(folder: &Path, mode: u32) -> Result<(), ClusterError> {
     std::fs::set_permissions(folder, Permissions::from_mode(mode))
         .map_err(ClusterError::io("set the mode of", folder))
+}
+
+/// The folder is this process's for as long as this lives.
+#[derive(Debug)]
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a child process that is being started at this moment has a
+        // copy of it until it becomes its own program. An error leaves it to the end of that copy.
+        let _ = self.0.unlock();
+    }
 }

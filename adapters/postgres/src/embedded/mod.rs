@@ -34,7 +34,6 @@ mod secret;
 mod server;
 mod tool;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -44,7 +43,7 @@ use tokio::sync::Mutex;
 use account::Account;
 use binaries::Binaries;
 pub use error::ClusterError;
-use layout::Layout;
+use layout::{FolderLock, Layout};
 use secret::Secret;
 use server::{Launch, Server};
 
@@ -84,7 +83,7 @@ pub struct EmbeddedPostgres {
     /// Once stopped on purpose, supervision must not start the server again.
     stopped: AtomicBool,
     /// The operating system lets go of it when the process dies, however it dies.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl EmbeddedPostgres {
