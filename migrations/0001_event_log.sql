@@ -31,7 +31,8 @@ create table events (
     constraint events_pkey primary key (position),
     constraint events_event_id_key unique (event_id),
     -- Decides every race: whoever appends a sequence first wins, on one node or on several.
-    constraint events_aggregate_sequence_key unique (aggregate_type, aggregate_id, sequence)
+    -- The id comes first because it tells most streams apart: every insert walks this index.
+    constraint events_aggregate_sequence_key unique (aggregate_id, aggregate_type, sequence)
 );
 
 create function refuse_change_of_history() returns trigger language plpgsql as $$
@@ -50,7 +51,7 @@ create table idempotency_keys (
     request_hash bytea       not null,
     trace_id     text        not null,
     claimed_at   timestamptz not null,
-    constraint idempotency_keys_pkey primary key (caller, key)
+    constraint idempotency_keys_pkey primary key (key, caller)
 );
 
 -- The request's answer, recorded in the append that ends it.
@@ -61,7 +62,7 @@ create table idempotency_answers (
     body        text        not null,
     position    bigint,
     answered_at timestamptz not null,
-    constraint idempotency_answers_pkey primary key (caller, key)
+    constraint idempotency_answers_pkey primary key (key, caller)
 );
 
 -- States of long streams, so that loading one does not read all of it. Never a source of truth: one

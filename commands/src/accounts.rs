@@ -188,7 +188,7 @@ impl AccountCommands {
         let subject = account_id.clone();
         let unit = unit.answering(keyed.claim.key.clone(), move |states| {
             let untouched = domain::Account::default();
-            format.account(states.account(&subject).unwrap_or(&untouched), creates)
+            format.account(states.account(&subject).map_or(&untouched, Arc::as_ref), creates)
         });
         Ok(PreparedUnit { account_id, unit, system_account })
     }

@@ -1,5 +1,7 @@
 //! What the handlers call. Adapters implement these; the composition root connects them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::account::AccountError;
@@ -53,7 +55,7 @@ pub trait EventStore: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct Stored<A> {
     /// The state; the aggregate's default when it has no events.
-    pub state: A,
+    pub state: Arc<A>,
     /// Position of its last event, `None` without events.
     pub position: Option<i64>,
     /// Id of its last event.

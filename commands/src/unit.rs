@@ -54,21 +54,21 @@ pub struct PendingAnswer {
 #[derive(Debug, Default)]
 pub struct States {
     /// Each account of the unit.
-    pub accounts: Vec<(AccountId, Account)>,
+    pub accounts: Vec<(AccountId, Arc<Account>)>,
     /// Each payment of the unit.
-    pub payments: Vec<(PaymentId, Payment)>,
+    pub payments: Vec<(PaymentId, Arc<Payment>)>,
 }
 
 impl States {
     /// The account's state after the unit, if it takes part.
     #[must_use]
-    pub fn account(&self, id: &AccountId) -> Option<&Account> {
+    pub fn account(&self, id: &AccountId) -> Option<&Arc<Account>> {
         self.accounts.iter().find(|(other, _)| other == id).map(|(_, account)| account)
     }
 
     /// The payment's state after the unit, if it takes part.
     #[must_use]
-    pub fn payment(&self, id: &PaymentId) -> Option<&Payment> {
+    pub fn payment(&self, id: &PaymentId) -> Option<&Arc<Payment>> {
         self.payments.iter().find(|(other, _)| other == id).map(|(_, payment)| payment)
     }
 }

@@ -179,7 +179,7 @@ fn initiated_events() -> Vec<PaymentEvent> {
     let user_id = UserId::parse("USER_7").expect("an id");
     let payee = UserId::parse("USER_8").expect("an id");
     let details = |route, metadata| {
-        PaymentEvent::PaymentInitiated(PaymentDetails {
+        PaymentEvent::PaymentInitiated(Arc::new(PaymentDetails {
             payment_id: PaymentId::parse("PAY_42").expect("an id"),
             user_id: user_id.clone(),
             payer: AccountId::of_user(&user_id, Currency::USD),
@@ -187,7 +187,7 @@ fn initiated_events() -> Vec<PaymentEvent> {
             route,
             requester: Requester { caller: "shop".to_owned(), idempotency_key: "KEY_42".to_owned() },
             metadata,
-        })
+        }))
     };
     let card = |capture| Route::Channel { payment_method: "credit_card".to_owned(), capture };
     let order = BTreeMap::from([("order".to_owned(), "Nº 17".to_owned())]);

@@ -64,8 +64,8 @@ pub(crate) struct Saga {
 pub(crate) struct Store {
     pub(crate) timeout_ms: u64,
     pub(crate) connections: u32,
-    pub(crate) cached_accounts: u64,
-    pub(crate) cached_payments: u64,
+    pub(crate) cached_accounts: usize,
+    pub(crate) cached_payments: usize,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -171,8 +171,8 @@ impl Settings {
             ("saga.recovery_interval_ms", self.saga.recovery_interval_ms, 10),
             ("store.timeout_ms", self.store.timeout_ms, 1),
             ("store.connections", u64::from(self.store.connections), 2),
-            ("store.cached_accounts", self.store.cached_accounts, 100),
-            ("store.cached_payments", self.store.cached_payments, 100),
+            ("store.cached_accounts", u64::try_from(self.store.cached_accounts).unwrap_or(u64::MAX), 100),
+            ("store.cached_payments", u64::try_from(self.store.cached_payments).unwrap_or(u64::MAX), 100),
             ("services.risk_timeout_ms", self.services.risk_timeout_ms, 1),
             ("services.channel_timeout_ms", self.services.channel_timeout_ms, 1),
             ("services.breaker_failures", u64::from(self.services.breaker_failures), 1),

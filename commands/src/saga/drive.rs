@@ -1,5 +1,6 @@
 //! From held funds to a settled payment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::account::{AccountCommand, AccountError};
@@ -25,7 +26,7 @@ pub struct Resume {
     /// The payment.
     pub payment_id: PaymentId,
     /// Its state.
-    pub payment: Payment,
+    pub payment: Arc<Payment>,
     /// Origin of the events that follow.
     pub context: CommandContext,
     /// Whether the channel may have been asked before: then only inquiry tells what became of it.
@@ -63,7 +64,7 @@ impl PaymentSaga {
     }
 
     async fn settle(&self, mut resume: Resume) -> Result<Reply, DriveError> {
-        let details = details_of(&resume)?.clone();
+        let details = Arc::clone(details_of(&resume)?);
         let started = Instant::now();
         let mut delay = self.settings.inquiry_first_delay;
         let mut answer = if resume.channel_asked {
@@ -121,7 +122,7 @@ impl PaymentSaga {
         let step = Step::Payment(resume.payment_id.clone(), command);
         let receipt = self.persist(|| Unit::led_by(step.clone(), resume.context.clone())).await?;
         if let Some(payment) = receipt.states.payment(&resume.payment_id) {
-            resume.payment = payment.clone();
+            resume.payment = Arc::clone(payment);
         }
         if let Some(event_id) = receipt.last_event_id {
             resume.context = resume.context.caused_by(&event_id);
@@ -273,7 +274,7 @@ async fn retry_later(error: StoreError, delay: Duration) -> Result<(), DriveErro
     }
 }
 
-fn details_of(resume: &Resume) -> Result<&PaymentDetails, DriveError> {
+fn details_of(resume: &Resume) -> Result<&Arc<PaymentDetails>, DriveError> {
     resume.payment.details.as_ref().ok_or_else(|| {
         DriveError::Store(StoreError::Damaged(format!("payment {} has no beginning", resume.payment_id)))
     })

@@ -236,8 +236,8 @@ impl PaymentSaga {
         };
         unit.answering(key, move |states| {
             let untouched = domain::Payment::default();
-            let payment = states.payment(&payment_id).unwrap_or(&untouched);
-            format.payment(payment, states.account(&payer), &trace_id)
+            let payment = states.payment(&payment_id).map_or(&untouched, Arc::as_ref);
+            format.payment(payment, states.account(&payer).map(Arc::as_ref), &trace_id)
         })
     }
 
@@ -263,7 +263,7 @@ impl PaymentSaga {
 /// A request that has passed the risk step.
 struct Plan {
     payment_id: PaymentId,
-    details: PaymentDetails,
+    details: Arc<PaymentDetails>,
     assessment: RiskAssessment,
 }
 
@@ -281,7 +281,7 @@ impl Plan {
             },
             metadata: request.metadata,
         };
-        Self { payment_id: request.payment_id, details, assessment }
+        Self { payment_id: request.payment_id, details: Arc::new(details), assessment }
     }
 
     fn is_high_risk(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What may be asked of a payment.
 
+use std::sync::Arc;
+
 use super::event::{FailureReason, PaymentDetails, ReviewOutcome, RiskAssessment};
 use crate::id::{RefundId, TransactionId};
 use crate::money::Money;
@@ -8,7 +10,7 @@ use crate::money::Money;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentCommand {
     /// Record what the client asked for.
-    Initiate(PaymentDetails),
+    Initiate(Arc<PaymentDetails>),
     /// Record the outcome of the risk step; a high risk rejects the payment.
     AssessRisk(RiskAssessment),
     /// The payer's account holds the amount in the same unit of work.

@@ -1,6 +1,7 @@
 //! What has happened to a payment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,7 @@ pub enum ReviewOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentEvent {
     /// A client asked for it.
-    PaymentInitiated(PaymentDetails),
+    PaymentInitiated(Arc<PaymentDetails>),
     /// The risk step is done.
     RiskAssessed {
         /// What came of it.

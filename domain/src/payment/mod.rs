@@ -21,6 +21,7 @@ mod event;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -126,8 +127,9 @@ pub enum RefundStatus {
 /// State of one payment, rebuilt from its events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Payment {
-    /// Absent until the payment is initiated.
-    pub details: Option<PaymentDetails>,
+    /// Absent until the payment is initiated. Shared, because a state is cloned for each unit of work
+    /// and this part of it never changes.
+    pub details: Option<Arc<PaymentDetails>>,
     /// Where it is.
     pub status: PaymentStatus,
     /// What the risk step said.
@@ -237,7 +239,7 @@ impl Payment {
     }
 
     fn repeat_of_initiate(&self, details: &PaymentDetails) -> Result<Vec<PaymentEvent>, PaymentError> {
-        if self.details.as_ref() == Some(details) {
+        if self.details.as_deref() == Some(details) {
             return Ok(vec![]);
         }
         Err(PaymentError::AlreadyExists { payment_id: details.payment_id.clone() })

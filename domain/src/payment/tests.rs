@@ -114,7 +114,7 @@ fn paid_review() -> ReviewOutcome {
 // What has happened.
 
 fn initiated(details: PaymentDetails) -> PaymentEvent {
-    PaymentEvent::PaymentInitiated(details)
+    PaymentEvent::PaymentInitiated(details.into())
 }
 
 fn risk_assessed(assessment: RiskAssessment) -> PaymentEvent {
@@ -192,7 +192,7 @@ fn paid() -> Vec<PaymentEvent> {
 // What is asked.
 
 fn initiate(details: PaymentDetails) -> PaymentCommand {
-    PaymentCommand::Initiate(details)
+    PaymentCommand::Initiate(details.into())
 }
 
 fn assess_risk(assessment: RiskAssessment) -> PaymentCommand {

@@ -122,7 +122,7 @@ fn begin(payment: u8, user: u8, amount: Money, capture: CaptureMode, risk: RiskA
     let route = Route::Channel { payment_method: "credit_card".to_owned(), capture };
     let rejected = matches!(risk, RiskAssessment::Assessed { level: RiskLevel::High, .. });
     let mut steps = vec![
-        on_payment(payment, P::Initiate(new_details(payment, user, amount, route))),
+        on_payment(payment, P::Initiate(new_details(payment, user, amount, route).into())),
         on_payment(payment, P::AssessRisk(risk)),
     ];
     if !rejected {
@@ -137,7 +137,7 @@ fn transfer(payment: u8, from: u8, to: u8, amount: Money) -> Vec<Step> {
     let posting_id = PostingId::of_payment(&payment_id(payment));
     let debit = A::Debit { posting_id: posting_id.clone(), amount };
     vec![
-        on_payment(payment, P::Initiate(new_details(payment, from, amount, route))),
+        on_payment(payment, P::Initiate(new_details(payment, from, amount, route).into())),
         on_payment(payment, P::CompleteTransfer),
         on_account(from, amount.currency, debit),
         on_account(to, amount.currency, A::Credit { posting_id, amount }),

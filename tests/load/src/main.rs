@@ -6,6 +6,7 @@
 mod append;
 mod cluster;
 mod payments;
+mod processor_time;
 mod report;
 
 use clap::{Parser, Subcommand};

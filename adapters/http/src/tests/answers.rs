@@ -48,7 +48,7 @@ fn payment(commands: impl IntoIterator<Item = PaymentCommand>) -> Payment {
         metadata: BTreeMap::new(),
     };
     let mut payment = Payment::default();
-    for command in std::iter::once(PaymentCommand::Initiate(details)).chain(commands) {
+    for command in std::iter::once(PaymentCommand::Initiate(details.into())).chain(commands) {
         payment.decide(command).unwrap().into_iter().for_each(|event| payment.apply(event));
     }
     payment

@@ -69,12 +69,12 @@ where
 /// A locked aggregate on which the framework decides.
 pub struct LockedAggregate<A> {
     locked: LockedSlot<A>,
-    working: A,
+    working: Arc<A>,
 }
 
 impl<A: StoredAggregate> AggregateContext<A> for LockedAggregate<A> {
     fn aggregate(&mut self) -> &mut A {
-        &mut self.working
+        Arc::make_mut(&mut self.working)
     }
 }
 
@@ -95,7 +95,7 @@ where
             self.store.lock_loaded::<A>(id, false).await
         };
         let locked = locked.map_err(unexpected)?;
-        let working = locked.state.aggregate.clone();
+        let working = Arc::clone(&locked.state.aggregate);
         Ok(LockedAggregate { locked, working })
     }
 
@@ -123,14 +123,13 @@ where
             new_events.push(new_event::<A>(&slot.id, sequence, event_id(), event).map_err(unexpected)?);
         }
         state.sequence += i64::try_from(events.len()).unwrap_or(i64::MAX);
-        state.last_event_id = new_events.last().map(|event| event.event_id);
         state.aggregate = working;
         let append = Append {
             events: new_events,
             context: context_of(&metadata, &slot.id),
             claim: None,
             answer: None,
-            snapshots: Snapshot::due(&slot.id, before, state.sequence, &state.aggregate)
+            snapshots: Snapshot::due(&slot.id, before, state.sequence, &*state.aggregate)
                 .into_iter()
                 .collect(),
             slots: vec![Arc::clone(&slot) as Arc<dyn Poison>],

@@ -1,4 +1,7 @@
 //! Reading an aggregate from the log: cold, and the tail that others have appended.
+//!
+//! The end of a stream comes with a batched read; for nearly every aggregate that is the whole
+//! stream. A longer one is completed from its snapshot, through postgres-es, or in pages.
 
 use std::sync::Arc;
 
@@ -6,24 +9,24 @@ use commands::ports::StoreError;
 use cqrs_es::EventEnvelope;
 use cqrs_es::persist::PersistedEventRepository;
 use postgres_es::PostgresEventRepository;
-use sqlx::{PgPool, Row};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::batched::Batched;
-use super::lookup::StreamQuestion;
+use super::lookup::{ReadStreams, StreamQuestion, StreamRow};
 use super::slot::SlotState;
 use super::snapshots::{self, Snapshot, SnapshotWriter};
 use super::stored::{StoredAggregate, check_version, decode};
 use crate::database::fetch_all;
 
-/// Streams up to this length are read by postgres-es in one piece; longer ones in pages of it.
+/// Events up to this number are read by postgres-es in one piece; more of them in pages of it.
 const PAGE: i64 = 4_096;
 
 /// Reads aggregates.
 pub(super) struct Loader {
     pool: PgPool,
     repository: PostgresEventRepository,
-    lengths: Batched<StreamQuestion, i64>,
+    streams: Batched<ReadStreams>,
     snapshots: SnapshotWriter,
 }
 
@@ -35,48 +38,71 @@ pub(super) struct ReadAt {
 }
 
 impl Loader {
-    pub(super) fn new(
-        pool: PgPool,
-        lengths: Batched<StreamQuestion, i64>,
-        snapshots: SnapshotWriter,
-    ) -> Self {
-        Self { repository: PostgresEventRepository::new(pool.clone()), pool, lengths, snapshots }
+    pub(super) fn new(pool: PgPool, streams: Batched<ReadStreams>, snapshots: SnapshotWriter) -> Self {
+        Self { repository: PostgresEventRepository::new(pool.clone()), pool, streams, snapshots }
     }
 
     /// Reads the whole aggregate, in bounded time where a snapshot helps.
     pub(super) async fn load<A: StoredAggregate>(&self, id: &str) -> Result<SlotState<A>, StoreError> {
-        let question = StreamQuestion { aggregate_type: A::TYPE, aggregate_id: id.to_owned() };
-        let length = self.lengths.ask(question).await?;
         let mut state = SlotState { loaded: true, ..SlotState::default() };
-        if length == 0 {
-            return Ok(state);
-        }
-        if length > A::SNAPSHOT_EVERY {
-            let snapshot =
-                snapshots::latest::<A>(&self.pool, id).await.map_err(|error| unavailable(&error))?;
-            if let Some((aggregate, sequence)) = snapshot {
-                state.aggregate = aggregate;
-                state.sequence = sequence;
+        let tail = self.tail::<A>(id, 1).await?;
+        if let Some(first) = tail.first() {
+            if first.sequence > 1 {
+                self.load_long(id, first.sequence - 1, &mut state).await?;
             }
+            fold(id, &mut state, &tail)?;
+        }
+        Ok(state)
+    }
+
+    /// Reads what the log has beyond a state, and where the state now stands.
+    pub(super) async fn refresh<A: StoredAggregate>(
+        &self,
+        id: &str,
+        state: &mut SlotState<A>,
+    ) -> Result<Option<ReadAt>, StoreError> {
+        // The state's own last event is read again: its position is not kept.
+        let tail = self.tail::<A>(id, state.sequence).await?;
+        if let Some(first) = tail.first() {
+            self.read_pages(id, first.sequence - 1, state).await?;
+            fold(id, state, &tail)?;
+        }
+        Ok(tail.last().map(|last| ReadAt { position: last.position, event_id: last.event_id }))
+    }
+
+    async fn tail<A: StoredAggregate>(&self, id: &str, from: i64) -> Result<Vec<StreamRow>, StoreError> {
+        let question = StreamQuestion { aggregate_type: A::TYPE, aggregate_id: id.to_owned(), from };
+        self.streams.ask(question).await
+    }
+
+    /// Reads a new state up to a sequence, or beyond.
+    async fn load_long<A: StoredAggregate>(
+        &self,
+        id: &str,
+        through: i64,
+        state: &mut SlotState<A>,
+    ) -> Result<(), StoreError> {
+        let snapshot = snapshots::latest::<A>(&self.pool, id).await.map_err(|error| unavailable(&error))?;
+        if let Some((aggregate, sequence)) = snapshot {
+            state.aggregate = Arc::new(aggregate);
+            state.sequence = sequence;
         }
         let snapshot_at = state.sequence;
-        if length - state.sequence <= PAGE {
-            self.read_with_postgres_es(id, &mut state).await?;
-        } else {
-            while state.sequence < length {
-                self.refresh(id, &mut state).await?;
-            }
+        if through - state.sequence > PAGE {
+            self.read_pages(id, through, state).await?;
+        } else if through > state.sequence {
+            self.read_with_postgres_es(id, state).await?;
         }
-        if state.sequence < length {
-            return Err(damaged::<A>(id, format!("{} of {length} events found", state.sequence)));
+        if state.sequence < through {
+            return Err(damaged::<A>(id, format!("its events end at {} before {through}", state.sequence)));
         }
         if state.sequence - snapshot_at > A::SNAPSHOT_EVERY {
             let id: Arc<str> = Arc::from(id);
-            if let Some(snapshot) = Snapshot::due(&id, snapshot_at, state.sequence, &state.aggregate) {
+            if let Some(snapshot) = Snapshot::due(&id, snapshot_at, state.sequence, &*state.aggregate) {
                 self.snapshots.offer(snapshot);
             }
         }
-        Ok(state)
+        Ok(())
     }
 
     async fn read_with_postgres_es<A: StoredAggregate>(
@@ -96,9 +122,36 @@ impl Loader {
             let sequence = i64::try_from(event.sequence).unwrap_or(i64::MAX);
             expect_next::<A>(id, state, sequence)?;
             let payload = serde_json::from_value(event.payload).map_err(|error| damaged::<A>(id, error))?;
-            state.aggregate.apply(payload);
+            Arc::make_mut(&mut state.aggregate).apply(payload);
             state.sequence = sequence;
-            state.last_event_id = None;
+        }
+        Ok(())
+    }
+
+    /// Reads a state on to a sequence, page by page; nothing when it is there already.
+    async fn read_pages<A: StoredAggregate>(
+        &self,
+        id: &str,
+        through: i64,
+        state: &mut SlotState<A>,
+    ) -> Result<(), StoreError> {
+        while state.sequence < through {
+            let query = sqlx::query(
+                "select sequence, position, event_id, event_type, event_version, payload::text from events
+                  where aggregate_type = $1 and aggregate_id = $2 and sequence > $3
+                  order by sequence limit $4",
+            )
+            .bind(A::TYPE)
+            .bind(id)
+            .bind(state.sequence)
+            .bind(PAGE);
+            let rows = fetch_all(&self.pool, query).await.map_err(|error| unavailable(&error))?;
+            let page: Result<Vec<StreamRow>, sqlx::Error> = rows.iter().map(StreamRow::read).collect();
+            let page = page.map_err(|error| damaged::<A>(id, error))?;
+            if page.is_empty() {
+                return Err(damaged::<A>(id, format!("nothing follows event {}", state.sequence)));
+            }
+            fold(id, state, &page)?;
         }
         Ok(())
     }
@@ -119,60 +172,24 @@ impl Loader {
             })
             .collect()
     }
+}
 
-    /// Reads what the log has beyond a state, at most a page, and where the state now stands.
-    pub(super) async fn refresh<A: StoredAggregate>(
-        &self,
-        id: &str,
-        state: &mut SlotState<A>,
-    ) -> Result<Option<ReadAt>, StoreError> {
-        let query = sqlx::query(
-            "select sequence, position, event_id, event_type, event_version, payload::text from events
-              where aggregate_type = $1 and aggregate_id = $2 and sequence >= $3
-              order by sequence limit $4",
-        )
-        .bind(A::TYPE)
-        .bind(id)
-        .bind(state.sequence)
-        .bind(PAGE);
-        let rows = fetch_all(&self.pool, query).await.map_err(|error| unavailable(&error))?;
-        let mut read_at = None;
-        for row in &rows {
-            let row = StreamRow::read(row).map_err(|error| damaged::<A>(id, error))?;
-            if row.sequence > state.sequence {
-                expect_next::<A>(id, state, row.sequence)?;
-                let event = decode::<A>(&row.event_type, &row.event_version, &row.payload)
-                    .map_err(|error| damaged::<A>(id, error))?;
-                state.aggregate.apply(event);
-                state.sequence = row.sequence;
-            }
-            state.last_event_id = Some(row.event_id);
-            read_at = Some(ReadAt { position: row.position, event_id: row.event_id });
+/// Applies the events that a state does not have yet.
+fn fold<A: StoredAggregate>(
+    id: &str,
+    state: &mut SlotState<A>,
+    rows: &[StreamRow],
+) -> Result<(), StoreError> {
+    for row in rows {
+        if row.sequence > state.sequence {
+            expect_next::<A>(id, state, row.sequence)?;
+            let event = decode::<A>(&row.event_type, &row.event_version, &row.payload)
+                .map_err(|error| damaged::<A>(id, error))?;
+            Arc::make_mut(&mut state.aggregate).apply(event);
+            state.sequence = row.sequence;
         }
-        Ok(read_at)
     }
-}
-
-struct StreamRow {
-    sequence: i64,
-    position: i64,
-    event_id: Uuid,
-    event_type: String,
-    event_version: String,
-    payload: String,
-}
-
-impl StreamRow {
-    fn read(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            sequence: row.try_get(0)?,
-            position: row.try_get(1)?,
-            event_id: row.try_get(2)?,
-            event_type: row.try_get(3)?,
-            event_version: row.try_get(4)?,
-            payload: row.try_get(5)?,
-        })
-    }
+    Ok(())
 }
 
 fn expect_next<A: StoredAggregate>(id: &str, state: &SlotState<A>, sequence: i64) -> Result<(), StoreError> {

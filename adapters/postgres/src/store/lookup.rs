@@ -1,12 +1,13 @@
-//! The two reads that most requests begin with, each batched: what is recorded under a key, and how
-//! long a stream is.
+//! The two reads that most requests begin with, each batched: what is recorded under a key, and the
+//! end of a stream, which for most streams is all of it.
 
 use commands::idempotency::{Answer, IdempotencyKey, KeyRecord};
 use commands::ports::LookUp;
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
-use crate::database::fetch_all;
+use super::batched::BatchedRead;
 
 /// A request's key and the payment that it names.
 #[derive(Debug)]
@@ -14,6 +15,9 @@ pub(super) struct KeyQuestion {
     pub(super) key: IdempotencyKey,
     pub(super) payment_id: Option<String>,
 }
+
+/// Reads what is recorded under keys.
+pub(super) struct ReadKeys;
 
 // `limit 1` in each lateral part keeps the planner on the primary keys, whatever it believes about
 // the tables' sizes when it first plans this.
@@ -24,22 +28,31 @@ select k.request_hash, k.trace_id, a.status, a.body, a.position, p.found is not 
   left join lateral (select request_hash, trace_id from idempotency_keys i
                       where i.caller = q.caller and i.key = q.key limit 1) as k on true
   left join lateral (select status, body, position from idempotency_answers i
-                      where i.caller = q.caller and i.key = q.key limit 1) as a on true
+                      where k.trace_id is not null and i.caller = q.caller and i.key = q.key limit 1) as a on true
   left join lateral (select 1 as found from events e
                       where e.aggregate_type = 'payment' and e.aggregate_id = q.payment_id
                         and e.sequence = 1 limit 1) as p on true
  order by q.ordinal";
 
-pub(super) async fn look_up(pool: &PgPool, questions: Vec<KeyQuestion>) -> Result<Vec<LookUp>, sqlx::Error> {
-    let callers: Vec<&str> = questions.iter().map(|question| question.key.caller.as_ref()).collect();
-    let keys: Vec<&str> = questions.iter().map(|question| question.key.key.as_ref()).collect();
-    let payments: Vec<Option<&str>> =
-        questions.iter().map(|question| question.payment_id.as_deref()).collect();
-    let rows = fetch_all(pool, sqlx::query(LOOK_UP).bind(callers).bind(keys).bind(payments)).await?;
-    rows.iter().map(read).collect()
+impl BatchedRead for ReadKeys {
+    type Question = KeyQuestion;
+    type Answer = LookUp;
+    const MOST: usize = 512;
+
+    async fn answer(
+        connection: &mut PgConnection,
+        questions: &[KeyQuestion],
+    ) -> Result<Vec<LookUp>, sqlx::Error> {
+        let callers: Vec<&str> = questions.iter().map(|question| question.key.caller.as_ref()).collect();
+        let keys: Vec<&str> = questions.iter().map(|question| question.key.key.as_ref()).collect();
+        let payments: Vec<Option<&str>> =
+            questions.iter().map(|question| question.payment_id.as_deref()).collect();
+        let query = sqlx::query(LOOK_UP).bind(callers).bind(keys).bind(payments);
+        query.fetch_all(connection).await?.iter().map(look_up).collect()
+    }
 }
 
-fn read(row: &PgRow) -> Result<LookUp, sqlx::Error> {
+fn look_up(row: &PgRow) -> Result<LookUp, sqlx::Error> {
     let payment_exists = row.try_get(5)?;
     let Some(hash) = row.try_get::<Option<Vec<u8>>, _>(0)? else {
         return Ok(LookUp { key: None, payment_exists });
@@ -59,26 +72,75 @@ fn read(row: &PgRow) -> Result<LookUp, sqlx::Error> {
     Ok(LookUp { key: Some(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer }), payment_exists })
 }
 
-/// An aggregate whose length is asked for.
+/// A stream whose end is asked for.
 #[derive(Debug)]
 pub(super) struct StreamQuestion {
     pub(super) aggregate_type: &'static str,
     pub(super) aggregate_id: String,
+    /// The first sequence of interest.
+    pub(super) from: i64,
 }
 
-/// Sequence of the last event of each stream, 0 for a stream that does not exist.
-pub(super) async fn lengths(pool: &PgPool, questions: Vec<StreamQuestion>) -> Result<Vec<i64>, sqlx::Error> {
-    let types: Vec<&str> = questions.iter().map(|question| question.aggregate_type).collect();
-    let ids: Vec<&str> = questions.iter().map(|question| question.aggregate_id.as_str()).collect();
-    let query = sqlx::query(
-        "select coalesce(l.sequence, 0)
-           from unnest($1::text[], $2::text[]) with ordinality as q(type, id, ordinal)
-           left join lateral (select sequence from events e
-                               where e.aggregate_type = q.type and e.aggregate_id = q.id
-                               order by e.sequence desc limit 1) as l on true
-          order by q.ordinal",
-    )
-    .bind(types)
-    .bind(ids);
-    fetch_all(pool, query).await?.iter().map(|row| row.try_get(0)).collect()
+/// Reads the ends of streams: at most [`ReadStreams::TAIL`] events of each, in order.
+pub(super) struct ReadStreams;
+
+impl ReadStreams {
+    /// Most events of one stream; a batch of long ones must still fit the reader's patience.
+    pub(super) const TAIL: i64 = 128;
+}
+
+/// An event as it is folded.
+#[derive(Debug)]
+pub(super) struct StreamRow {
+    pub(super) sequence: i64,
+    pub(super) position: i64,
+    pub(super) event_id: Uuid,
+    pub(super) event_type: String,
+    pub(super) event_version: String,
+    pub(super) payload: String,
+}
+
+const STREAM_ENDS: &str = "
+select l.sequence, l.position, l.event_id, l.event_type, l.event_version, l.payload::text, q.ordinal
+  from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as q(type, id, first, ordinal),
+       lateral (select sequence, position, event_id, event_type, event_version, payload from events e
+                 where e.aggregate_type = q.type and e.aggregate_id = q.id and e.sequence >= q.first
+                 order by e.sequence desc limit $4) as l
+ order by q.ordinal, l.sequence";
+
+impl BatchedRead for ReadStreams {
+    type Question = StreamQuestion;
+    type Answer = Vec<StreamRow>;
+    const MOST: usize = 128;
+
+    async fn answer(
+        connection: &mut PgConnection,
+        questions: &[StreamQuestion],
+    ) -> Result<Vec<Vec<StreamRow>>, sqlx::Error> {
+        let types: Vec<&str> = questions.iter().map(|question| question.aggregate_type).collect();
+        let ids: Vec<&str> = questions.iter().map(|question| question.aggregate_id.as_str()).collect();
+        let firsts: Vec<i64> = questions.iter().map(|question| question.from).collect();
+        let query = sqlx::query(STREAM_ENDS).bind(types).bind(ids).bind(firsts).bind(Self::TAIL);
+        let mut answers: Vec<Vec<StreamRow>> = questions.iter().map(|_| vec![]).collect();
+        for row in query.fetch_all(connection).await? {
+            let ordinal: i64 = row.try_get(6)?;
+            let answer = usize::try_from(ordinal - 1).ok().and_then(|index| answers.get_mut(index));
+            answer.ok_or(sqlx::Error::RowNotFound)?.push(StreamRow::read(&row)?);
+        }
+        Ok(answers)
+    }
+}
+
+impl StreamRow {
+    /// Reads `sequence, position, event_id, event_type, event_version, payload::text`.
+    pub(super) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            sequence: row.try_get(0)?,
+            position: row.try_get(1)?,
+            event_id: row.try_get(2)?,
+            event_type: row.try_get(3)?,
+            event_version: row.try_get(4)?,
+            payload: row.try_get(5)?,
+        })
+    }
 }

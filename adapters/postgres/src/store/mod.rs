@@ -53,7 +53,7 @@ use self::append::{AppendError, AppendQueue};
 use self::batched::Batched;
 use self::committer::{Committer, CommitterSettings, Signals};
 use self::load::{Loader, ReadAt};
-use self::lookup::KeyQuestion;
+use self::lookup::{KeyQuestion, ReadKeys};
 use self::slot::{LockedSlot, SlotCache};
 use self::unit_of_work::{Decided, UnitOfWork};
 use crate::database::Database;
@@ -65,9 +65,9 @@ const MOST_ATTEMPTS: u32 = 24;
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
     /// Accounts kept in memory; about 1 KiB each, more with many holds.
-    pub cached_accounts: u64,
+    pub cached_accounts: usize,
     /// Payments kept in memory; about 2 KiB each.
-    pub cached_payments: u64,
+    pub cached_payments: usize,
     /// Most events in one statement.
     pub batch_events: usize,
     /// Appends that may wait for the committer; who comes later waits outside.
@@ -98,7 +98,7 @@ pub struct PostgresEventStore {
     payments: Arc<SlotCache<Payment>>,
     queue: Arc<AppendQueue>,
     loader: Arc<Loader>,
-    keys: Arc<Batched<KeyQuestion, LookUp>>,
+    keys: Arc<Batched<ReadKeys>>,
     signals: Arc<Signals>,
     settings: StoreSettings,
     // Ends the store's tasks with the last clone.
@@ -106,7 +106,7 @@ pub struct PostgresEventStore {
 }
 
 /// Which cache an aggregate lives in.
-pub trait Keeps<A> {
+pub trait Keeps<A: StoredAggregate> {
     #[doc(hidden)]
     #[expect(
         private_interfaces,
@@ -148,26 +148,18 @@ impl PostgresEventStore {
             Arc::clone(&signals),
             snapshot_writer.clone(),
         );
-        let key_pool = pool.clone();
-        let (keys, serve_keys) = Batched::new(move |questions| {
-            let pool = key_pool.clone();
-            async move { lookup::look_up(&pool, questions).await }
-        });
-        let length_pool = pool.clone();
-        let (lengths, serve_lengths) = Batched::new(move |questions| {
-            let pool = length_pool.clone();
-            async move { lookup::lengths(&pool, questions).await }
-        });
+        let (keys, serve_keys) = Batched::new(database.options.clone());
+        let (streams, serve_streams) = Batched::new(database.options.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(committer.run());
         tasks.spawn(serve_keys);
-        tasks.spawn(serve_lengths);
+        tasks.spawn(serve_streams);
         tasks.spawn(snapshots::write_snapshots(pool.clone(), snapshots));
         Self {
             accounts: Arc::new(SlotCache::new(settings.cached_accounts)),
             payments: Arc::new(SlotCache::new(settings.cached_payments)),
             queue: Arc::new(queue),
-            loader: Arc::new(Loader::new(pool, lengths, snapshot_writer)),
+            loader: Arc::new(Loader::new(pool, streams, snapshot_writer)),
             keys: Arc::new(keys),
             signals,
             settings,
@@ -183,7 +175,7 @@ impl PostgresEventStore {
 
     /// Aggregates in memory now: accounts, payments.
     #[must_use]
-    pub fn cached(&self) -> (u64, u64) {
+    pub fn cached(&self) -> (usize, usize) {
         (self.accounts.len(), self.payments.len())
     }
 
@@ -271,13 +263,8 @@ impl PostgresEventStore {
             if slot::Poison::is_poisoned(&*locked.slot) {
                 continue;
             }
-            loop {
-                let before = locked.state.sequence;
-                let read_at = self.loader.refresh(id, &mut locked.state).await?;
-                if locked.state.sequence == before {
-                    return Ok((locked, read_at));
-                }
-            }
+            let read_at = self.loader.refresh(id, &mut locked.state).await?;
+            return Ok((locked, read_at));
         }
     }
 
@@ -288,7 +275,7 @@ impl PostgresEventStore {
         let reading = tokio::time::timeout(self.settings.timeout, self.lock_current::<A>(id));
         let (locked, read_at) = reading.await.map_err(|_| StoreError::Unavailable)??;
         Ok(Stored {
-            state: locked.state.aggregate.clone(),
+            state: Arc::clone(&locked.state.aggregate),
             position: read_at.map(|read_at| read_at.position),
             last_event_id: read_at.map(|read_at| read_at.event_id.to_string()),
         })

@@ -11,10 +11,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, UnitWeighter};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use uuid::Uuid;
 
 use super::stored::StoredAggregate;
 
@@ -23,10 +22,10 @@ use super::stored::StoredAggregate;
 pub(super) struct SlotState<A> {
     /// Whether the stream has been read; until then the rest means nothing.
     pub(super) loaded: bool,
-    pub(super) aggregate: A,
+    /// Shared with whoever was told of it; a change makes a copy while anybody still looks.
+    pub(super) aggregate: Arc<A>,
     /// Sequence of the last event in `aggregate`, 0 without events.
     pub(super) sequence: i64,
-    pub(super) last_event_id: Option<Uuid>,
     /// Number of the last submission that holds events of this slot, 0 for none.
     pub(super) submission: u64,
 }
@@ -46,7 +45,7 @@ pub(super) trait Poison: Send + Sync {
     fn poison(&self);
 }
 
-impl<A: Send> Poison for Slot<A> {
+impl<A: Send + Sync> Poison for Slot<A> {
     fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
     }
@@ -56,16 +55,38 @@ impl<A: Send> Poison for Slot<A> {
     }
 }
 
-/// Slots by aggregate id, the least recently used dropped first. A slot that is dropped while in use
-/// costs a conflict and a retry, never correctness: the unique key of the log decides.
-pub(super) struct SlotCache<A> {
-    slots: Cache<Arc<str>, Arc<Slot<A>>>,
+/// Part of the cache that is kept for slots that were used more than once. The rest is for new ones: a
+/// payment must outlast its two units of work among thousands of others.
+const USED_AGAIN: f64 = 0.8;
+
+/// Slots by aggregate id. One that nobody uses makes room, those that were used once before those
+/// that were used again.
+pub(super) struct SlotCache<A: StoredAggregate> {
+    slots: Cache<Arc<str>, Arc<Slot<A>>, UnitWeighter, DefaultHashBuilder, KeepInUse>,
+}
+
+/// Keeps a slot that a command or an append holds: were it dropped, the next command would read a
+/// state from the log that is about to be outdated, and lose its race against it.
+#[derive(Debug, Clone, Copy)]
+struct KeepInUse;
+
+impl<A> Lifecycle<Arc<str>, Arc<Slot<A>>> for KeepInUse {
+    type RequestState = ();
+
+    fn is_pinned(&self, _: &Arc<str>, slot: &Arc<Slot<A>>) -> bool {
+        Arc::strong_count(slot) > 1
+    }
 }
 
 impl<A: StoredAggregate> SlotCache<A> {
-    pub(super) fn new(capacity: u64) -> Self {
-        let slots = Cache::builder().max_capacity(capacity).eviction_policy(EvictionPolicy::lru()).build();
-        Self { slots }
+    pub(super) fn new(capacity: usize) -> Self {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(capacity)
+            .weight_capacity(u64::try_from(capacity).unwrap_or(u64::MAX))
+            .hot_allocation(USED_AGAIN)
+            .build()
+            .expect("both capacities are given");
+        Self { slots: Cache::with_options(options, UnitWeighter, DefaultHashBuilder::default(), KeepInUse) }
     }
 
     /// Locks the slot of an aggregate, poisoned ones aside.
@@ -76,13 +97,12 @@ impl<A: StoredAggregate> SlotCache<A> {
             if !slot.is_poisoned() {
                 return LockedSlot { slot, state };
             }
-            self.forget(&slot);
+            self.slots.remove_if(id, |cached| Arc::ptr_eq(cached, &slot));
         }
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.slots.run_pending_tasks();
-        self.slots.entry_count()
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     fn slot(&self, id: &str) -> Arc<Slot<A>> {
@@ -90,21 +110,17 @@ impl<A: StoredAggregate> SlotCache<A> {
             return slot;
         }
         let id: Arc<str> = Arc::from(id);
-        self.slots.get_with(Arc::clone(&id), || {
-            Arc::new(Slot {
-                id,
+        let made = self.slots.get_or_insert_with(&id, || {
+            Ok::<_, std::convert::Infallible>(Arc::new(Slot {
+                id: Arc::clone(&id),
                 poisoned: AtomicBool::new(false),
                 state: Arc::new(Mutex::new(SlotState::default())),
-            })
-        })
-    }
-
-    fn forget(&self, poisoned: &Arc<Slot<A>>) {
-        use moka::ops::compute::Op;
-        self.slots.entry(Arc::clone(&poisoned.id)).and_compute_with(|entry| match entry {
-            Some(entry) if Arc::ptr_eq(entry.value(), poisoned) => Op::Remove,
-            _ => Op::Nop,
+            }))
         });
+        match made {
+            Ok(slot) => slot,
+            Err(never) => match never {},
+        }
     }
 }
 

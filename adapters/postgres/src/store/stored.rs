@@ -1,11 +1,16 @@
 //! What the store needs to know of an aggregate beyond `cqrs_es::Aggregate`.
 
+use std::borrow::Borrow;
+
 use cqrs_es::{Aggregate, DomainEvent};
-use domain::{Account, AccountEvent, Payment, PaymentEvent};
+use domain::{Account, AccountEvent, AccountId, Payment, PaymentEvent, PaymentId};
 use sha2::{Digest, Sha256};
 
 /// An aggregate that this store keeps.
 pub trait StoredAggregate: Aggregate<Services = ()> + Clone + 'static {
+    /// Its identifier.
+    type Id: Borrow<str> + Clone + Ord + Send + Sync;
+
     /// Version of the events that this program writes; older ones are upcast when read.
     const EVENT_VERSION: &'static str;
 
@@ -23,12 +28,14 @@ pub trait StoredAggregate: Aggregate<Services = ()> + Clone + 'static {
 }
 
 impl StoredAggregate for Account {
+    type Id = AccountId;
     const EVENT_VERSION: &'static str = AccountEvent::VERSION;
     const SNAPSHOT_EVERY: i64 = 1_000;
     const FOLD_SOURCE: &'static str = domain::account::FOLD_SOURCE;
 }
 
 impl StoredAggregate for Payment {
+    type Id = PaymentId;
     const EVENT_VERSION: &'static str = PaymentEvent::VERSION;
     const SNAPSHOT_EVERY: i64 = 1_000;
     const FOLD_SOURCE: &'static str = domain::payment::FOLD_SOURCE;

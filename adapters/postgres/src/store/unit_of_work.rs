@@ -1,6 +1,7 @@
 //! A unit of work on locked slots: every command runs through `CqrsFramework`, on a store that only
 //! stages its events; the unit is then submitted as one append.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use commands::unit::{Refusal, States, Step, Unit};
 use cqrs_es::{
     Aggregate, AggregateContext, AggregateError, CqrsFramework, DomainEvent, EventEnvelope, EventStore,
 };
-use domain::{Account, AccountId, Payment, PaymentId};
+use domain::{Account, Payment};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -28,14 +29,15 @@ pub(super) struct UnitOfWork {
 }
 
 /// One locked aggregate and what the unit has decided on it so far.
-struct Held<A: Aggregate> {
+struct Held<A: StoredAggregate> {
+    id: A::Id,
     locked: LockedSlot<A>,
     working: Mutex<Working<A>>,
 }
 
 /// The state that the next command sees; absent while a command holds it, and after a refusal.
 struct Working<A: Aggregate> {
-    aggregate: Option<A>,
+    aggregate: Option<Arc<A>>,
     events: Vec<A::Event>,
 }
 
@@ -69,8 +71,8 @@ impl UnitOfWork {
         let (mut account_ids, mut payment_ids) = (vec![], vec![]);
         for step in &unit.steps {
             match step {
-                Step::Account(id, _) => account_ids.push(id.as_str()),
-                Step::Payment(id, _) => payment_ids.push(id.as_str()),
+                Step::Account(id, _) => account_ids.push(id),
+                Step::Payment(id, _) => payment_ids.push(id),
             }
         }
         let lead_is_account = matches!(unit.steps.first(), Some(Step::Account(..)));
@@ -79,8 +81,8 @@ impl UnitOfWork {
             Step::Payment(id, _) => id.as_str(),
         });
         let new_of = |accounts: bool| lead.filter(|_| expect_new && accounts == lead_is_account);
-        let accounts = lock_all(store, &mut account_ids, current, new_of(true)).await?;
-        let payments = lock_all(store, &mut payment_ids, current, new_of(false)).await?;
+        let accounts = lock_all(store, account_ids, current, new_of(true)).await?;
+        let payments = lock_all(store, payment_ids, current, new_of(false)).await?;
         Ok(Self { accounts, payments })
     }
 
@@ -90,11 +92,11 @@ impl UnitOfWork {
             let before = self.events();
             match step {
                 Step::Account(id, command) => {
-                    let held = find(&self.accounts, id.as_str())?;
+                    let held = find(&self.accounts, id)?;
                     held.run(id.as_str(), command.clone()).await?;
                 }
                 Step::Payment(id, command) => {
-                    let held = find(&self.payments, id.as_str())?;
+                    let held = find(&self.payments, id)?;
                     held.run(id.as_str(), command.clone()).await?;
                 }
             }
@@ -145,10 +147,10 @@ impl UnitOfWork {
     pub(super) fn states(&self) -> Result<States, StoreError> {
         let mut states = States::default();
         for held in &self.accounts {
-            states.accounts.push((id_of(held, AccountId::parse)?, held.aggregate()?));
+            states.accounts.push((held.id.clone(), held.aggregate()?));
         }
         for held in &self.payments {
-            states.payments.push((id_of(held, PaymentId::parse)?, held.aggregate()?));
+            states.payments.push((held.id.clone(), held.aggregate()?));
         }
         Ok(states)
     }
@@ -162,7 +164,7 @@ impl UnitOfWork {
 
 async fn lock_all<A: StoredAggregate>(
     store: &PostgresEventStore,
-    ids: &mut Vec<&str>,
+    mut ids: Vec<&A::Id>,
     current: bool,
     expect_new: Option<&str>,
 ) -> Result<Vec<Held<A>>, StoreError>
@@ -173,32 +175,26 @@ where
     ids.dedup();
     let mut held = Vec::with_capacity(ids.len());
     for id in ids {
+        let text: &str = id.borrow();
         let locked = if current {
-            store.lock_current::<A>(id).await?.0
+            store.lock_current::<A>(text).await?.0
         } else {
-            store.lock_loaded::<A>(id, expect_new == Some(id)).await?
+            store.lock_loaded::<A>(text, expect_new == Some(text)).await?
         };
-        let working = Working { aggregate: Some(locked.state.aggregate.clone()), events: vec![] };
-        held.push(Held { locked, working: Mutex::new(working) });
+        let working = Working { aggregate: Some(Arc::clone(&locked.state.aggregate)), events: vec![] };
+        held.push(Held { id: id.clone(), locked, working: Mutex::new(working) });
     }
     Ok(held)
 }
 
-fn find<'a, A: Aggregate>(held: &'a [Held<A>], id: &str) -> Result<&'a Held<A>, StoreError> {
-    held.iter()
-        .find(|held| held.locked.slot.id.as_ref() == id)
-        .ok_or_else(|| StoreError::Damaged(format!("{} {id} is not locked by its unit", A::TYPE)))
+fn find<'a, A: StoredAggregate>(held: &'a [Held<A>], id: &A::Id) -> Result<&'a Held<A>, StoreError> {
+    held.iter().find(|held| held.id == *id).ok_or_else(|| {
+        let id: &str = id.borrow();
+        StoreError::Damaged(format!("{} {id} is not locked by its unit", A::TYPE))
+    })
 }
 
-fn id_of<A: Aggregate, Id, E: std::fmt::Display>(
-    held: &Held<A>,
-    parse: impl Fn(&str) -> Result<Id, E>,
-) -> Result<Id, StoreError> {
-    parse(&held.locked.slot.id)
-        .map_err(|error| StoreError::Damaged(format!("{}: {error}", held.locked.slot.id)))
-}
-
-impl<A: Aggregate> Held<A> {
+impl<A: StoredAggregate> Held<A> {
     fn working(&self) -> std::sync::MutexGuard<'_, Working<A>> {
         self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,7 +218,7 @@ where
 }
 
 impl<A: StoredAggregate> Held<A> {
-    fn aggregate(&self) -> Result<A, StoreError> {
+    fn aggregate(&self) -> Result<Arc<A>, StoreError> {
         self.working().aggregate.clone().ok_or_else(|| missing::<A>())
     }
 
@@ -240,12 +236,10 @@ impl<A: StoredAggregate> Held<A> {
         let before = state.sequence;
         for event in events {
             state.sequence += 1;
-            let event_id = event_id();
-            append.events.push(new_event::<A>(&slot.id, state.sequence, event_id, &event)?);
-            state.last_event_id = Some(event_id);
+            append.events.push(new_event::<A>(&slot.id, state.sequence, event_id(), &event)?);
         }
         state.aggregate = aggregate;
-        append.snapshots.extend(Snapshot::due(&slot.id, before, state.sequence, &state.aggregate));
+        append.snapshots.extend(Snapshot::due(&slot.id, before, state.sequence, &*state.aggregate));
         Ok(())
     }
 }
@@ -278,11 +272,11 @@ struct StagedStore<'a, A: Aggregate> {
     working: &'a Mutex<Working<A>>,
 }
 
-struct StagedContext<A>(A);
+struct StagedContext<A>(Arc<A>);
 
-impl<A: Aggregate> AggregateContext<A> for StagedContext<A> {
+impl<A: Aggregate + Clone> AggregateContext<A> for StagedContext<A> {
     fn aggregate(&mut self) -> &mut A {
-        &mut self.0
+        Arc::make_mut(&mut self.0)
     }
 }
 
