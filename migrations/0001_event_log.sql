@@ -65,6 +65,11 @@ create table idempotency_answers (
     constraint idempotency_answers_pkey primary key (key, caller)
 );
 
+-- Finds the answers that are old enough to be forgotten. They are written in the order of time, so a
+-- summary of each range of pages is index enough and costs next to nothing.
+create index idempotency_answers_answered_at on idempotency_answers
+    using brin (answered_at) with (pages_per_range = 32, autosummarize = on);
+
 -- States of long streams, so that loading one does not read all of it. Never a source of truth: one
 -- made by another fold is ignored.
 create table snapshots (

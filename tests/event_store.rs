@@ -1,71 +1,27 @@
 //! The event store itself, on a real PostgreSQL: every rule of its contract that a process cannot see.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use adapter_postgres::store::framework::{AggregateStore, execute};
-use adapter_postgres::store::{PostgresEventStore, StoreSettings};
+use adapter_postgres::answered_requests::AnsweredRequests;
+use adapter_postgres::database::Database;
+use adapter_postgres::store::StoreSettings;
 use commands::ports::{EventStore, StoreError};
-use commands::unit::{Receipt, Refusal, Step, Unit};
-use cqrs_es::{AggregateError, CqrsFramework};
-use domain::{Account, AccountCommand, AccountError, AccountEvent, PostingId};
-use sqlx::{Connection, PgConnection};
+use commands::unit::{Step, Unit};
+use domain::{AccountCommand, AccountError, PostingId};
+use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
-use crate::support::units::{
-    account_of, answer, answering, available, claim, context, dense, deposit, funding, key, only_answering,
-    open_accounts, open_user, opened, usd, withdrawal,
+use crate::support::store::{
+    hold_all_commits, is_recorded, let_commits_go, refused, short_of, store_on, submit,
 };
-use crate::support::{Books, TestDatabase, eventually};
-
-/// A store as in production, but for its patience: a slow machine is no reason for another answer.
-fn patient() -> StoreSettings {
-    StoreSettings { timeout: Duration::from_secs(20), ..StoreSettings::default() }
-}
-
-async fn store_on(database: &TestDatabase) -> PostgresEventStore {
-    database.store(patient()).await
-}
-
-/// Runs a unit as far as its submission: with its accounts in memory, nothing before that waits.
-fn submit<F: Future>(unit: std::pin::Pin<&mut F>) {
-    let polled = unit.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-    assert!(polled.is_pending(), "nothing is answered before it is durable");
-}
-
-/// A transaction that lets nobody commit an append while it is open.
-async fn hold_all_commits(database: &TestDatabase) -> PgConnection {
-    let mut connection = database.connect().await;
-    sqlx::query("begin").execute(&mut connection).await.unwrap();
-    sqlx::query("select position from event_log_head for update").execute(&mut connection).await.unwrap();
-    connection
-}
-
-async fn let_commits_go(connection: PgConnection) {
-    connection.close().await.unwrap();
-}
-
-fn refused(result: Result<Receipt, StoreError>) -> AccountError {
-    match result {
-        Err(StoreError::Refused(Refusal::Account(refusal))) => refusal,
-        other => panic!("not a refusal: {other:?}"),
-    }
-}
-
-fn short_of(available: i64, requested: i64) -> AccountError {
-    AccountError::InsufficientFunds { available: usd(available), requested: usd(requested) }
-}
-
-async fn is_recorded(database: &TestDatabase, story: &str) -> bool {
-    sqlx::query_scalar("select exists (select from events where correlation_id = $1)")
-        .bind(story)
-        .fetch_one(&mut database.connect().await)
-        .await
-        .unwrap()
-}
+use crate::support::units::{
+    account_of, answer, answering, available, claim, context, dense, deposit, key, only_answering,
+    open_accounts, usd, withdrawal,
+};
+use crate::support::{Books, TestDatabase};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_dense_and_follow_the_order_of_commits_under_200_concurrent_units() {
@@ -216,83 +172,6 @@ async fn a_caller_that_goes_away_or_hears_nothing_in_time_finds_its_unit_done_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_never_given_on_what_another_process_has_outdated() {
-    let database = TestDatabase::start("store-stale").await;
-    let (ours, theirs) = (store_on(&database).await, store_on(&database).await);
-    open_accounts(&ours, &["shared"]).await;
-    ours.execute(deposit("shared", "first", 10)).await.unwrap();
-
-    theirs.execute(deposit("shared", "theirs", 10)).await.unwrap();
-    // Our memory says 10.
-    ours.execute(withdrawal("shared", "ours", 15)).await.unwrap();
-    assert_eq!(refused(theirs.execute(withdrawal("shared", "again", 6)).await), short_of(5, 6));
-
-    theirs.execute(withdrawal("shared", "theirs-too", 5)).await.unwrap();
-    // Our memory says 5.
-    assert_eq!(refused(ours.execute(withdrawal("shared", "nothing-left", 5)).await), short_of(0, 5));
-
-    // What has already happened is told from the log, too: our memory says frozen.
-    let freeze = |story: &str| {
-        let command = AccountCommand::Freeze { reason: "test".to_owned() };
-        Unit::led_by(Step::Account(account_of("shared"), command), context(story))
-    };
-    let unfreeze =
-        Unit::led_by(Step::Account(account_of("shared"), AccountCommand::Unfreeze), context("thaw"));
-    assert!(ours.execute(freeze("freeze")).await.unwrap().appended);
-    assert!(!ours.execute(freeze("freeze-again")).await.unwrap().appended);
-    assert!(theirs.execute(unfreeze).await.unwrap().appended);
-    assert!(ours.execute(freeze("freeze-anew")).await.unwrap().appended);
-    dense(&mut database.connect().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_with_another_process_is_tried_again_and_named() {
-    let database = TestDatabase::start("store-conflict").await;
-    let (ours, theirs) = (store_on(&database).await, store_on(&database).await);
-    open_accounts(&ours, &["contested"]).await;
-    ours.execute(deposit("contested", "ours", 1)).await.unwrap();
-    theirs.execute(deposit("contested", "theirs", 1)).await.unwrap();
-    let receipt = ours.execute(deposit("contested", "ours-again", 1)).await.unwrap();
-    assert!(receipt.contended.contains(&account_of("contested").as_str().to_owned()), "{receipt:?}");
-    let free = ours.execute(deposit("contested", "ours-at-last", 1)).await.unwrap();
-    assert_eq!(free.contended, Vec::<String>::new(), "a slot that was wrong is not used again");
-    assert_eq!(available(&theirs, "contested").await, 4);
-    dense(&mut database.connect().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_processes_that_race_on_one_account_leave_no_gap_and_lose_nothing() {
-    let database = TestDatabase::start("store-race").await;
-    let stores = [store_on(&database).await, store_on(&database).await];
-    open_accounts(&stores[0], &["hot"]).await;
-    let mut racing = JoinSet::new();
-    for number in 0..400 {
-        let store = stores[number % 2].clone();
-        racing.spawn(async move {
-            let story = format!("race-{number}");
-            (store.execute(deposit("hot", &story, 1)).await, story)
-        });
-    }
-    let (mut done, mut contended) = (0, 0);
-    for (result, story) in racing.join_all().await {
-        match result {
-            Ok(_) => done += 1,
-            Err(StoreError::Contended) => {
-                contended += 1;
-                assert!(!is_recorded(&database, &story).await, "{story} is there, although contended");
-            }
-            Err(other) => panic!("{story}: {other}"),
-        }
-    }
-    assert!(contended < 20, "{contended} of 400 were sent away");
-    for store in &stores {
-        assert_eq!(available(store, "hot").await, done);
-    }
-    assert_eq!(dense(&mut database.connect().await).await, 2 + 2 * done);
-    Books::audit(&database.url()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_key_and_its_answer_land_with_the_events_or_not_at_all() {
     let database = TestDatabase::start("store-keys").await;
     let store = store_on(&database).await;
@@ -323,233 +202,47 @@ async fn a_key_and_its_answer_land_with_the_events_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_requests_under_one_key_at_two_processes_are_carried_out_once() {
-    let database = TestDatabase::start("store-one-key").await;
-    let stores = [store_on(&database).await, store_on(&database).await];
-    open_accounts(&stores[0], &["eager"]).await;
-    let mut asking = JoinSet::new();
-    for number in 0..100 {
-        let store = stores[number % 2].clone();
-        asking.spawn(async move {
-            store.execute(answering(deposit("eager", &format!("eager-{number}"), 1), "one-key")).await
-        });
-    }
-    let results = asking.join_all().await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    for error in results.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, StoreError::KeyTaken), "{error}");
-    }
-    assert_eq!(available(&stores[1], "eager").await, 1);
-    assert_eq!(dense(&mut database.connect().await).await, 4);
-}
-
-/// Opens accounts `PREFIX{from}..PREFIX{to}`, some hundreds at a time.
-async fn open_many(store: &PostgresEventStore, from: u32, to: u32) {
-    let mut opening = JoinSet::new();
-    for number in from..to {
-        let store = store.clone();
-        opening.spawn(async move { store.execute(opened(&format!("many{number}"))).await.map(|_| ()) });
-        if opening.len() >= 500 {
-            opening.join_next().await.unwrap().unwrap().unwrap();
-        }
-    }
-    for opened in opening.join_all().await {
-        opened.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_cache_is_bounded_and_what_it_drops_is_read_again() {
-    let database = TestDatabase::start("store-cache").await;
-    let settings = StoreSettings { cached_accounts: 1_000, ..patient() };
-    let store = database.store(settings).await;
-    open_accounts(&store, &[]).await;
-    open_many(&store, 0, 20_000).await;
-    assert!(store.cached().0 <= 1_000, "{:?}", store.cached());
-    for number in [0, 10_000, 19_999] {
-        let user = format!("many{number}");
-        store.execute(deposit(&user, &format!("post{number}"), 5)).await.unwrap();
-        assert_eq!(available(&store, &user).await, 5);
-    }
-    assert!(store.cached().0 <= 1_000, "{:?}", store.cached());
-    dense(&mut database.connect().await).await;
-}
-
-/// Resident memory of this process, in KiB.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-#[test]
-fn memory_stays_bounded_while_many_accounts_are_touched_once() {
-    // In a process of its own, since other tests share this one's memory.
-    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-    alone.args(["--exact", "--ignored", "--nocapture", "event_store::touching_200000_accounts"]);
-    let output = alone.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "run by the test above, in a process of its own"]
-async fn touching_200000_accounts() {
-    let database = TestDatabase::start("store-memory").await;
-    let settings = StoreSettings { cached_accounts: 10_000, ..patient() };
-    let store = database.store(settings).await;
-    open_accounts(&store, &[]).await;
-    let before = resident_kib();
-    open_many(&store, 0, 200_000).await;
-    assert!(store.cached().0 <= 10_000, "{:?}", store.cached());
-    let grown = resident_kib() - before;
-    assert!(grown < 60 * 1024, "grew by {grown} KiB");
-}
-
-const LONG: i64 = 5_000;
-
-fn plain_deposit(number: i64) -> AccountCommand {
-    AccountCommand::Deposit {
-        posting_id: PostingId::parse(&format!("long{number}")).unwrap(),
-        amount: usd(1),
-        reference: String::new(),
-    }
-}
-
-fn framework_on(store: &PostgresEventStore) -> CqrsFramework<Account, AggregateStore> {
-    CqrsFramework::new(AggregateStore::new(store.clone()), vec![], ())
-}
-
-async fn deposit_many(store: &PostgresEventStore, user: &'static str, count: i64) {
-    let framework = Arc::new(framework_on(store));
-    let mut depositing = JoinSet::new();
-    for number in 0..count {
-        let (framework, store) = (Arc::clone(&framework), store.clone());
-        depositing.spawn(async move {
-            execute(&framework, &store, account_of(user).as_str(), plain_deposit(number)).await
-        });
-    }
-    for deposited in depositing.join_all().await {
-        deposited.unwrap();
-    }
-}
-
-async fn snapshot_of(database: &TestDatabase, user: &str) -> Option<(i64, Vec<u8>)> {
-    sqlx::query_as(
-        "select sequence, fold_hash from snapshots where aggregate_type = 'account' and aggregate_id = $1",
-    )
-    .bind(account_of(user).as_str())
-    .fetch_optional(&mut database.connect().await)
-    .await
-    .unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_account_is_loaded_from_a_snapshot_of_the_same_fold_only() {
-    let database = TestDatabase::start("store-snapshots").await;
+async fn an_append_that_the_database_never_takes_fails_alone() {
+    let database = TestDatabase::start("store-unacceptable").await;
     let store = store_on(&database).await;
-    open_accounts(&store, &["long"]).await;
-    deposit_many(&store, "long", LONG - 1).await;
-    let mut fold = vec![];
-    eventually("a snapshot of the long account is written", async || {
-        let Some((sequence, fold_hash)) = snapshot_of(&database, "long").await else { return false };
-        fold = fold_hash;
-        sequence == LONG
-    })
-    .await;
-    let fresh = store_on(&database).await;
-    assert_eq!(available(&fresh, "long").await, LONG - 1);
-
-    // What the snapshot says is believed as long as the fold is ours: the log is not read again.
-    let mut connection = database.connect().await;
-    sqlx::query("update snapshots set state = jsonb_set(state::jsonb, '{posted}', '77')::json")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(available(&store_on(&database).await, "long").await, 77, "loaded from the snapshot");
-
-    // Of another fold it is worth nothing, and is replaced.
-    sqlx::query("update snapshots set fold_hash = sha256('another fold')")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    let fresh = store_on(&database).await;
-    assert_eq!(available(&fresh, "long").await, LONG - 1);
-    fresh.execute(deposit("long", "one-more", 1)).await.unwrap();
-    eventually("the snapshot is of our fold again", async || {
-        snapshot_of(&database, "long").await == Some((LONG, fold.clone()))
-    })
-    .await;
-    assert_eq!(available(&store_on(&database).await, "long").await, LONG);
-
-    // Unreadable, it is worth nothing either.
-    sqlx::query("update snapshots set state = '\"?\"'").execute(&mut connection).await.unwrap();
-    assert_eq!(available(&store_on(&database).await, "long").await, LONG);
-    dense(&mut connection).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_framework_alone_runs_on_the_same_store() {
-    let database = TestDatabase::start("store-framework").await;
-    let (ours, theirs) = (store_on(&database).await, store_on(&database).await);
-    let id = account_of("framed");
-    let (our_framework, their_framework) = (framework_on(&ours), framework_on(&theirs));
-    let withdraw = |minor| AccountCommand::Withdraw {
-        posting_id: PostingId::parse("out").unwrap(),
-        amount: usd(minor),
-        reference: String::new(),
-    };
-    execute(&our_framework, &ours, id.as_str(), open_user("framed")).await.unwrap();
-    execute(&our_framework, &ours, id.as_str(), plain_deposit(1)).await.unwrap();
-    execute(&their_framework, &theirs, id.as_str(), plain_deposit(2)).await.unwrap();
-    // Our memory says 1, theirs is then wrong in its turn.
-    execute(&our_framework, &ours, id.as_str(), withdraw(2)).await.unwrap();
-    let refusal = execute(&their_framework, &theirs, id.as_str(), withdraw(1)).await;
-    match refusal {
-        Err(AggregateError::UserError(refusal)) => assert_eq!(refusal, short_of(0, 1)),
-        other => panic!("{other:?}"),
-    }
-    execute(&their_framework, &theirs, id.as_str(), plain_deposit(3)).await.unwrap();
-    execute(&our_framework, &ours, id.as_str(), plain_deposit(4)).await.unwrap();
-
-    let view = AggregateStore::new(ours.clone());
-    let events = cqrs_es::EventStore::<Account>::load_events(&view, id.as_str()).await.unwrap();
-    let sequences: Vec<usize> = events.iter().map(|event| event.sequence).collect();
-    assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
-    assert!(matches!(events[0].payload, AccountEvent::AccountOpened(_)));
-    assert!(matches!(events[3].payload, AccountEvent::FundsWithdrawn { .. }));
-    assert_eq!(available(&ours, "framed").await, 2);
+    open_accounts(&store, &["first", "second", "third"]).await;
+    let held = hold_all_commits(&database).await;
+    // The first one is on its way, the others gather behind it and leave together.
+    let mut under_way = pin!(store.execute(deposit("first", "under-way", 1)));
+    submit(under_way.as_mut());
+    let mut good = pin!(store.execute(deposit("second", "good", 2)));
+    submit(good.as_mut());
+    let freeze = AccountCommand::Freeze { reason: "test".to_owned() };
+    let unacceptable = Unit::led_by(Step::Account(account_of("third"), freeze), context("a nul: \0"));
+    let mut unacceptable = pin!(store.execute(unacceptable));
+    submit(unacceptable.as_mut());
+    let mut behind = pin!(store.execute(deposit("third", "behind", 3)));
+    submit(behind.as_mut());
+    let_commits_go(held).await;
+    let (_, good, refused, behind) = tokio::join!(under_way, good, unacceptable, behind);
+    good.unwrap();
+    assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
+    behind.unwrap();
+    let third = store.account(&account_of("third")).await.unwrap().state;
+    assert_eq!((third.status.name(), third.available().unwrap()), ("active", usd(3)));
     dense(&mut database.connect().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_framework_too_answers_only_what_is_durable_and_current() {
-    let database = TestDatabase::start("store-framework-pending").await;
-    let (ours, theirs) = (store_on(&database).await, store_on(&database).await);
-    open_accounts(&ours, &["framed"]).await;
-    let id = account_of("framed");
-    let framework = framework_on(&ours);
-    let freeze = || AccountCommand::Freeze { reason: "test".to_owned() };
-    ours.execute(only_answering("taken")).await.unwrap();
+async fn only_what_was_answered_long_ago_is_forgotten() {
+    let database = TestDatabase::start("store-forget").await;
+    let store = store_on(&database).await;
+    open_accounts(&store, &["caller"]).await;
+    store.execute(answering(deposit("caller", "paid-in", 10), "answered")).await.unwrap();
+    store.execute(deposit("caller", "running", 1).claiming(claim("running"))).await.unwrap();
+    let requests = AnsweredRequests::new(&Database::connect(&database.url(), 2).await.unwrap());
 
-    // A freeze that will fail is pending: a second one may not say that it has already happened.
-    let held = hold_all_commits(&database).await;
-    let failing = Unit::led_by(Step::Account(id.clone(), freeze()), context("failing"));
-    let mut failing = pin!(ours.execute(answering(failing, "taken")));
-    submit(failing.as_mut());
-    let mut again = pin!(execute(&framework, &ours, id.as_str(), freeze()));
-    let early = tokio::time::timeout(Duration::from_millis(300), again.as_mut()).await;
-    assert!(early.is_err(), "answered on a state that is not durable: {early:?}");
-    let_commits_go(held).await;
-    assert!(matches!(failing.await, Err(StoreError::KeyTaken)));
-    again.await.unwrap();
-    assert_eq!(ours.account(&id).await.unwrap().state.status.name(), "frozen");
-
-    // Another process has thawed it, so freezing it has something to do.
-    let thaw = Unit::led_by(Step::Account(id.clone(), AccountCommand::Unfreeze), context("thaw"));
-    assert!(theirs.execute(thaw).await.unwrap().appended);
-    execute(&framework, &ours, id.as_str(), freeze()).await.unwrap();
-    assert_eq!(ours.account(&id).await.unwrap().state.status.name(), "frozen");
-    assert!(ours.account(&funding()).await.unwrap().position.is_some());
+    assert_eq!(requests.forget(Duration::from_secs(24 * 3_600)).await.unwrap(), 0);
+    assert!(store.look_up(&key("answered"), None).await.unwrap().key.is_some());
+    assert_eq!(requests.forget(Duration::ZERO).await.unwrap(), 1);
+    assert!(store.look_up(&key("answered"), None).await.unwrap().key.is_none());
+    let running = store.look_up(&key("running"), None).await.unwrap().key.unwrap();
+    assert_eq!(running.answer, None, "a request that runs keeps its key, however old it is");
+    assert_eq!(available(&store, "caller").await, 11, "the log forgets nothing");
     dense(&mut database.connect().await).await;
 }

@@ -17,4 +17,7 @@ mod races;
 mod saga;
 mod seeded_load;
 mod smoke;
+mod store_framework;
+mod store_memory;
+mod store_processes;
 mod two_engines;

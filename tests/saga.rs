@@ -218,12 +218,33 @@ async fn an_outcome_that_nobody_tells_ends_in_review_with_the_hold_kept() {
     let repeat = scene.client.pay(&payment).await;
     assert_eq!((repeat.status, repeat.body["status"].as_str()), (202, Some("needs_review")));
     assert!(repeat.replayed);
+    assert_eq!(repeat.body["balance"]["held"], "7.53", "the answer tells of the hold that stays");
 
     // It stays so, whoever starts again.
     let scene = scene.killed_and_started_again();
     assert_eq!(scene.client.pay(&payment).await.text, repeat.text);
     assert_eq!(scene.balance(&account).await, ["100.00", "7.53", "92.47"]);
     assert_eq!(scene.charged_times("p1").await, 0);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_captured_by_hand_is_authorized_and_keeps_its_hold() {
+    let scene = Scene::start("manual");
+    let account = scene.account("alice", "USD", "100.00").await;
+    let request = json!({ "payment_id": "p1", "user_id": "alice", "amount": "7.53", "currency": "USD",
+                          "payment_method": "credit_card", "capture": "manual" });
+    let authorized = scene.client.post("/api/v1/payments", "by-hand", &request).await;
+    assert_eq!((authorized.status, &authorized.body["status"]), (201, &json!("authorized")));
+    let balance = &authorized.body["balance"];
+    assert_eq!((&balance["held"], &balance["available"]), (&json!("7.53"), &json!("92.47")));
+    assert!(authorized.body["transaction_id"].is_string(), "{}", authorized.text);
+    assert_eq!(scene.balance(&account).await, ["100.00", "7.53", "92.47"]);
+    let expected = ["PaymentInitiated", "RiskAssessed", "FundsReserved", "FundsHeld", "PaymentAuthorized"];
+    assert_eq!(scene.events("p1").await, expected);
+
+    let scene = scene.killed_and_started_again();
+    assert_eq!(scene.client.post("/api/v1/payments", "by-hand", &request).await.text, authorized.text);
     scene.end().await;
 }
 

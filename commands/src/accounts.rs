@@ -201,6 +201,7 @@ impl AccountCommands {
     ) -> Result<Option<Answer>, AccountRequestError> {
         let unit = Unit {
             steps: vec![],
+            observed: vec![],
             claim: Some(keyed.claim.clone()),
             answer: None,
             expect_new: false,

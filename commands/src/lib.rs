@@ -3,7 +3,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`context`] | who asked, for what, in which trace: travels with every command into every event |
-//! | [`unit`] | a unit of work: commands that become durable together or not at all |
+//! | [`mod@unit`] | a unit of work: commands that become durable together or not at all |
 //! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |

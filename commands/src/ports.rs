@@ -47,6 +47,9 @@ pub trait EventStore: Send + Sync {
     /// The durable and current state of a payment, with the position of its last event.
     async fn payment(&self, id: &PaymentId) -> Result<Stored<Payment>, StoreError>;
 
+    /// Whether this process can still carry units out; if not, only another process can.
+    fn is_running(&self) -> bool;
+
     /// What is recorded under a key, and whether a payment with this id exists: one read.
     async fn look_up(&self, key: &IdempotencyKey, payment: Option<&PaymentId>) -> Result<LookUp, StoreError>;
 }

@@ -30,6 +30,8 @@ pub enum Step {
 pub struct Unit {
     /// In the order in which they are decided; the first one leads.
     pub steps: Vec<Step>,
+    /// Accounts whose states the answer tells of, though no command goes to them.
+    pub observed: Vec<AccountId>,
     /// The request's key, claimed in the same append.
     pub claim: Option<Claim>,
     /// The answer to the request, recorded in the same append.
@@ -77,13 +79,20 @@ impl Unit {
     /// A unit whose first step is `leader`.
     #[must_use]
     pub fn led_by(leader: Step, context: CommandContext) -> Self {
-        Self { steps: vec![leader], claim: None, answer: None, expect_new: false, context }
+        Self { steps: vec![leader], observed: vec![], claim: None, answer: None, expect_new: false, context }
     }
 
     /// Adds a step.
     #[must_use]
     pub fn then(mut self, step: Step) -> Self {
         self.steps.push(step);
+        self
+    }
+
+    /// Has the states of an account among those that the unit leads to.
+    #[must_use]
+    pub fn observing(mut self, account: AccountId) -> Self {
+        self.observed.push(account);
         self
     }
 

@@ -91,8 +91,14 @@ pub(crate) fn answering(unit: Unit, name: &str) -> Unit {
 
 /// A request that changes nothing, and its answer.
 pub(crate) fn only_answering(name: &str) -> Unit {
-    let nothing =
-        Unit { steps: vec![], claim: None, answer: None, expect_new: false, context: context(name) };
+    let nothing = Unit {
+        steps: vec![],
+        observed: vec![],
+        claim: None,
+        answer: None,
+        expect_new: false,
+        context: context(name),
+    };
     answering(nothing, name)
 }
 

@@ -11,7 +11,7 @@ use crate::arguments::DemoArguments;
 use crate::dev::Dev;
 use crate::serve::announce;
 use crate::settings::Settings;
-use crate::signals::shutdown;
+use crate::signals::Shutdown;
 
 /// How long the demo waits for the payment with a lost answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,13 +51,14 @@ pub(crate) async fn run(options: DemoArguments, mut settings: Settings) -> Resul
     settings.services.channel_timeout_ms = settings.services.channel_timeout_ms.min(1_000);
     let dev = Dev::start(options.dev, &settings).await?;
     let address = dev.address()?;
+    let shutdown = Shutdown::listen()?;
     let (stop, stopped) = oneshot::channel::<()>();
     #[expect(
         clippy::disallowed_methods,
         reason = "the engine serves beside its own visitor; it is awaited below"
     )]
     let serving: JoinHandle<Result<(), Failure>> = tokio::spawn(dev.serve(async move {
-        tokio::select! { () = shutdown() => {}, _ = stopped => {} }
+        tokio::select! { () = shutdown.requested() => {}, _ = stopped => {} }
     }));
     let visitor = Visitor { base: format!("http://{address}"), client: reqwest::Client::new() };
     let told = visitor.tell().await;

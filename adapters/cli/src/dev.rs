@@ -12,7 +12,7 @@ use crate::arguments::DevArguments;
 use crate::engine::{Engine, Neighbours};
 use crate::serve::announce;
 use crate::settings::Settings;
-use crate::signals::shutdown;
+use crate::signals::Shutdown;
 
 /// Stops what was started, whatever became of the serving.
 pub(crate) struct Dev {
@@ -24,8 +24,9 @@ pub(crate) struct Dev {
 
 pub(crate) async fn run(options: DevArguments, settings: Settings) -> Result<(), Failure> {
     let dev = Dev::start(options, &settings).await?;
+    let shutdown = Shutdown::listen()?;
     announce(dev.address()?);
-    dev.serve(shutdown()).await
+    dev.serve(shutdown.requested()).await
 }
 
 impl Dev {
@@ -88,7 +89,7 @@ impl Dev {
     pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
         let Self { engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
-        let recovery = engine.recovery();
+        let background = engine.background();
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -100,7 +101,7 @@ impl Dev {
                 let _ = stopping.wait_for(|stopped| *stopped).await;
             });
             let recovering = async {
-                tokio::select! { () = recovery => {}, () = supervising => {} }
+                tokio::select! { () = background => {}, () = supervising => {} }
             };
             tokio::join!(serving, recovering);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_http::{Api, HttpSettings, JsonAnswers};
+use adapter_postgres::answered_requests::AnsweredRequests;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
@@ -24,6 +25,8 @@ use crate::settings::Settings;
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
 /// whose outcome stays unknown must not keep the others from being taken up.
 const MOST_RECOVERING: usize = 1_024;
+/// How often old answers are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Where the engine's neighbours are.
 pub(crate) struct Neighbours {
@@ -38,6 +41,8 @@ pub(crate) struct Engine {
     saga: Arc<PaymentSaga>,
     open_payments: Arc<OpenPaymentScan>,
     recovery_interval: Duration,
+    answered_requests: AnsweredRequests,
+    keep_answers: Duration,
 }
 
 impl Engine {
@@ -90,11 +95,35 @@ impl Engine {
             saga,
             open_payments: Arc::new(OpenPaymentScan::new(&database)),
             recovery_interval: Duration::from_millis(settings.saga.recovery_interval_ms),
+            answered_requests: AnsweredRequests::new(&database),
+            keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
         })
     }
 
-    /// Takes up payments that nobody drives, until the task is aborted.
-    pub(crate) fn recovery(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// What goes on without being asked for, until the task is aborted.
+    pub(crate) fn background(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (recovery, forgetting) = (self.recovery(), self.forgetting());
+        async move {
+            tokio::join!(recovery, forgetting);
+        }
+    }
+
+    /// Forgets requests that were answered long ago.
+    fn forgetting(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (answered_requests, keep) = (self.answered_requests.clone(), self.keep_answers);
+        async move {
+            loop {
+                // A failure is logged where it happens, and the next round makes up for it.
+                if let Ok(forgotten @ 1..) = answered_requests.forget(keep).await {
+                    tracing::info!(forgotten, "forgot idempotency keys that were answered long ago");
+                }
+                tokio::time::sleep(FORGET_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Takes up payments that nobody drives.
+    fn recovery(&self) -> impl Future<Output = ()> + Send + 'static {
         let (saga, open_payments) = (Arc::clone(&self.saga), Arc::clone(&self.open_payments));
         let interval = self.recovery_interval;
         async move {

@@ -5,7 +5,7 @@ use adapter_services::sandbox::{MAGIC, Sandbox, SandboxSettings};
 use crate::Failure;
 use crate::arguments::SandboxArguments;
 use crate::settings::Settings;
-use crate::signals::shutdown;
+use crate::signals::Shutdown;
 
 #[expect(clippy::print_stdout, reason = "says where it listens and what can be asked of it")]
 pub(crate) async fn run(options: SandboxArguments, settings: &Settings) -> Result<(), Failure> {
@@ -20,8 +20,9 @@ pub(crate) async fn run(options: SandboxArguments, settings: &Settings) -> Resul
         println!("  {method:<26} {effect}");
     }
     println!("The channel's own record: curl {}/v1/charges", sandbox.base_url());
+    let shutdown = Shutdown::listen()?;
     println!("ready {}", sandbox.base_url());
-    shutdown().await;
+    shutdown.requested().await;
     sandbox.stop().await;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::arguments::{Role, ServeArguments};
 use crate::engine::{Engine, Neighbours};
 use crate::settings::Settings;
-use crate::signals::shutdown;
+use crate::signals::Shutdown;
 
 pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(), Failure> {
     let neighbours = Neighbours {
@@ -18,19 +18,20 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         channel_url: options.channel_url,
     };
     let engine = Engine::build(&neighbours, &settings).await?;
+    let shutdown = Shutdown::listen()?;
     let mut tasks = JoinSet::new();
     if options.roles.contains(&Role::Saga) {
-        tasks.spawn(engine.recovery());
+        tasks.spawn(engine.background());
     }
     if !options.roles.contains(&Role::Api) {
-        shutdown().await;
+        shutdown.requested().await;
         return Ok(());
     }
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
-    let drained = adapter_http::serve(listener, engine.api, shutdown()).await;
+    let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     pub(crate) http: Http,
     pub(crate) saga: Saga,
+    pub(crate) idempotency: Idempotency,
     pub(crate) store: Store,
     pub(crate) services: Services,
     pub(crate) sandbox: Behaviour,
@@ -57,6 +58,13 @@ pub(crate) struct Saga {
     pub(crate) channel_name: String,
     /// Largest amount a currency goes on with while the risk service cannot answer: `USD = "10.00"`.
     pub(crate) degraded_limits: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Idempotency {
+    /// How long a repeat of a request gets the first answer; a day is the least that is promised.
+    pub(crate) keep_hours: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -129,6 +137,12 @@ impl Default for Saga {
     }
 }
 
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self { keep_hours: 72 }
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self { timeout_ms: 2_000, connections: 16, cached_accounts: 200_000, cached_payments: 50_000 }
@@ -169,6 +183,7 @@ impl Settings {
             ("saga.payment_timeout_ms", self.saga.payment_timeout_ms, 1),
             ("saga.inquiry_first_delay_ms", self.saga.inquiry_first_delay_ms, 1),
             ("saga.recovery_interval_ms", self.saga.recovery_interval_ms, 10),
+            ("idempotency.keep_hours", self.idempotency.keep_hours, 24),
             ("store.timeout_ms", self.store.timeout_ms, 1),
             ("store.connections", u64::from(self.store.connections), 2),
             ("store.cached_accounts", u64::try_from(self.store.cached_accounts).unwrap_or(u64::MAX), 100),

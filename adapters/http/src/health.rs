@@ -24,6 +24,9 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
     if shared.is_draining() {
         return Err(not_ready("This process is shutting down."));
     }
+    if !shared.api.store.is_running() {
+        return Err(not_ready("The event store of this process has broken off; restart the process."));
+    }
     match tokio::time::timeout(PATIENCE, shared.api.reader.is_up()).await {
         Ok(true) => Ok(ok(r#"{"status":"ready","database":"up"}"#)),
         Ok(false) | Err(_) => Err(not_ready("The database does not answer.")),

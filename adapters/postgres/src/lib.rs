@@ -2,6 +2,7 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
+//! | [`answered_requests`] | forgetting idempotency keys after a while |
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
 //! | [`log`] | reading the log by position, by payment, by event |
@@ -10,6 +11,7 @@
 //!
 //! Start at [`store::PostgresEventStore`].
 
+pub mod answered_requests;
 pub mod database;
 pub mod embedded;
 pub mod log;

@@ -140,7 +140,7 @@ impl PaymentSaga {
         let confirm =
             Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmPaid { transaction_id });
         if is_manual(details) {
-            let unit = Unit::led_by(confirm, resume.context.clone());
+            let unit = Unit::led_by(confirm, resume.context.clone()).observing(details.payer.clone());
             let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
             return self.persist(|| unit.clone()).await;
         }
@@ -213,7 +213,8 @@ impl PaymentSaga {
         tracing::error!(payment.id = %resume.payment_id, "channel outcome still unknown, review required");
         let command =
             PaymentCommand::RequireReview { reason: "the channel has not said whether it paid".to_owned() };
-        let unit = Unit::led_by(Step::Payment(resume.payment_id.clone(), command), resume.context.clone());
+        let unit = Unit::led_by(Step::Payment(resume.payment_id.clone(), command), resume.context.clone())
+            .observing(details.payer.clone());
         let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
         self.persist(|| unit.clone()).await
     }

@@ -161,6 +161,7 @@ impl Payment {
             (S::New, C::Initiate(details)) => vec![E::PaymentInitiated(details)],
             (_, C::Initiate(details)) => return self.repeat_of_initiate(&details),
             (S::Initiated, C::AssessRisk(assessment)) => assess(assessment),
+            (S::Assessed | S::Rejected, C::AssessRisk(again)) if self.risk.as_ref() == Some(&again) => vec![],
             (S::Assessed, C::ReserveFunds) if !self.is_transfer() => {
                 vec![E::FundsReserved { amount: self.amount()? }]
             }
@@ -193,8 +194,16 @@ impl Payment {
                 let consequence = self.reviewed(&outcome)?;
                 vec![E::ReviewResolved { outcome, operator, reason }, consequence]
             }
+            (S::Completed | S::Authorized | S::Failed, C::ResolveReview { outcome, .. })
+                if self.ended_as(&outcome) =>
+            {
+                vec![]
+            }
 
             (S::Authorized, C::Capture { amount }) => vec![self.capture(amount)?],
+            (S::Completed, C::Capture { amount }) if self.is_manual() && self.captured == Some(amount) => {
+                vec![]
+            }
             (S::Authorized, C::Void { reason }) => vec![E::PaymentVoided { reason }],
             (S::Voided, C::Void { .. }) => vec![],
             // The money never was at the channel: a transfer is undone by a transfer.
@@ -203,19 +212,9 @@ impl Payment {
             }
             (S::Completed, C::StartRefund { refund_id, amount }) => self.start_refund(refund_id, amount)?,
             (S::Completed, C::CompleteRefund { refund_id, transaction_id }) => {
-                self.end_refund(refund_id, RefundStatus::Completed, |refund_id, amount| E::RefundCompleted {
-                    refund_id,
-                    amount,
-                    transaction_id,
-                })?
+                self.complete_refund(refund_id, transaction_id)?
             }
-            (S::Completed, C::FailRefund { refund_id, reason }) => {
-                self.end_refund(refund_id, RefundStatus::Failed, |refund_id, amount| E::RefundFailed {
-                    refund_id,
-                    amount,
-                    reason,
-                })?
-            }
+            (S::Completed, C::FailRefund { refund_id, reason }) => self.fail_refund(refund_id, reason)?,
             (S::Initiated | S::Assessed, C::CompleteTransfer) if self.is_transfer() => {
                 vec![E::PaymentCompleted { transaction_id: None, captured: self.amount()? }]
             }
@@ -247,11 +246,7 @@ impl Payment {
 
     fn paid(&self, transaction_id: TransactionId) -> Result<PaymentEvent, PaymentError> {
         let captured = self.amount()?;
-        let manual = matches!(
-            self.details.as_ref().map(|details| &details.route),
-            Some(Route::Channel { capture: CaptureMode::Manual, .. })
-        );
-        Ok(if manual {
+        Ok(if self.is_manual() {
             PaymentEvent::PaymentAuthorized { transaction_id }
         } else {
             PaymentEvent::PaymentCompleted { transaction_id: Some(transaction_id), captured }
@@ -296,19 +291,28 @@ impl Payment {
         Ok(vec![PaymentEvent::RefundStarted { refund_id, amount }])
     }
 
-    fn end_refund(
+    fn complete_refund(
         &self,
         refund_id: RefundId,
-        end: RefundStatus,
-        event: impl FnOnce(RefundId, Money) -> PaymentEvent,
+        transaction_id: TransactionId,
     ) -> Result<Vec<PaymentEvent>, PaymentError> {
-        match self.refunds.get(&refund_id) {
-            Some(refund) if refund.status == RefundStatus::Started => {
-                let amount = refund.amount;
-                Ok(vec![event(refund_id, amount)])
-            }
-            Some(refund) if refund.status == end => Ok(vec![]),
-            _ => Err(PaymentError::RefundNotFound { refund_id }),
+        let amount = self.refund_to_end(&refund_id, RefundStatus::Completed)?;
+        let event = |amount| PaymentEvent::RefundCompleted { refund_id, amount, transaction_id };
+        Ok(amount.map(event).into_iter().collect())
+    }
+
+    fn fail_refund(&self, refund_id: RefundId, reason: String) -> Result<Vec<PaymentEvent>, PaymentError> {
+        let amount = self.refund_to_end(&refund_id, RefundStatus::Failed)?;
+        let event = |amount| PaymentEvent::RefundFailed { refund_id, amount, reason };
+        Ok(amount.map(event).into_iter().collect())
+    }
+
+    /// The amount of a refund that is under way, `None` when it has already come to this end.
+    fn refund_to_end(&self, refund_id: &RefundId, end: RefundStatus) -> Result<Option<Money>, PaymentError> {
+        match self.refunds.get(refund_id) {
+            Some(refund) if refund.status == RefundStatus::Started => Ok(Some(refund.amount)),
+            Some(refund) if refund.status == end => Ok(None),
+            _ => Err(PaymentError::RefundNotFound { refund_id: refund_id.clone() }),
         }
     }
 
@@ -317,6 +321,19 @@ impl Payment {
             Some(details) => Ok(details.amount),
             None => Err(PaymentError::WrongStatus { command: "use", status: self.status }),
         }
+    }
+
+    /// Whether this is how the payment ended, by a review or without one.
+    fn ended_as(&self, outcome: &ReviewOutcome) -> bool {
+        match outcome {
+            ReviewOutcome::Paid { transaction_id } => self.transaction_id.as_ref() == Some(transaction_id),
+            ReviewOutcome::NotPaid => self.failure == Some(FailureReason::ReviewedNotPaid),
+        }
+    }
+
+    fn is_manual(&self) -> bool {
+        let route = self.details.as_ref().map(|details| &details.route);
+        matches!(route, Some(Route::Channel { capture: CaptureMode::Manual, .. }))
     }
 
     fn is_transfer(&self) -> bool {

@@ -218,7 +218,7 @@ fn review(outcome: ReviewOutcome) -> P {
 }
 
 fn details(world: &World, payment: u8) -> Option<&PaymentDetails> {
-    world.payments.get(&payment_id(payment)).and_then(|payment| payment.details.as_ref())
+    world.payments.get(&payment_id(payment)).and_then(|payment| payment.details.as_deref())
 }
 
 fn new_details(payment: u8, payer: u8, amount: Money, route: Route) -> PaymentDetails {

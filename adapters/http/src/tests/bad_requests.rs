@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 
-use super::{Got, api, get, payment_with, post, request, send, send_to};
+use super::{Got, api, api_on, get, payment_with, post, request, send, send_to};
 use crate::{HttpSettings, router};
 
 const PATH: &str = "/api/v1/payment";
@@ -133,7 +133,13 @@ async fn health_says_whether_it_runs_and_whether_it_can_serve() {
     let live = get("/healthz").await;
     assert_eq!((live.status.as_u16(), live.body["status"].as_str()), (200, Some("ok")));
     assert_eq!(live.header("trace-id").len(), 32);
-    get("/readyz").await.is_problem(503, "not_ready", None);
+    let away = get("/readyz").await;
+    away.is_problem(503, "not_ready", None);
+    assert!(away.body["detail"].as_str().unwrap().contains("database"), "{}", away.body);
+    let broken = router(api_on(HttpSettings::default(), false));
+    let got = send_to(broken, Request::get("/readyz").body(Body::empty()).unwrap()).await;
+    got.is_problem(503, "not_ready", None);
+    assert!(got.body["detail"].as_str().unwrap().contains("event store"), "{}", got.body);
 }
 
 #[tokio::test]

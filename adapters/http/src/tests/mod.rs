@@ -32,7 +32,9 @@ use crate::{Api, HttpSettings, JsonAnswers, router};
 
 const REACHED: &str = "SECRET: a request has come through to a port";
 
-struct Untouched;
+struct Untouched {
+    runs: bool,
+}
 
 #[async_trait]
 impl EventStore for Untouched {
@@ -44,6 +46,9 @@ impl EventStore for Untouched {
     }
     async fn payment(&self, _: &PaymentId) -> Result<Stored<Payment>, StoreError> {
         panic!("{REACHED}")
+    }
+    fn is_running(&self) -> bool {
+        self.runs
     }
     async fn look_up(&self, _: &IdempotencyKey, _: Option<&PaymentId>) -> Result<LookUp, StoreError> {
         panic!("{REACHED}")
@@ -73,25 +78,35 @@ impl EventReader for Untouched {
         panic!("{REACHED}")
     }
     async fn is_up(&self) -> bool {
-        false
+        !self.runs
     }
 }
 
-fn api(settings: HttpSettings) -> Api {
-    let store: Arc<dyn EventStore> = Arc::new(Untouched);
+fn api_on(settings: HttpSettings, runs: bool) -> Api {
+    let store: Arc<dyn EventStore> = Arc::new(Untouched { runs });
     let system = Arc::new(SystemAccounts::starting_at(0));
     let in_flight = InFlight::default();
     let saga = PaymentSaga::new(SagaParts {
         store: Arc::clone(&store),
-        risk: Arc::new(Untouched),
-        channel: Arc::new(Untouched),
+        risk: Arc::new(Untouched { runs }),
+        channel: Arc::new(Untouched { runs }),
         format: Arc::new(JsonAnswers),
         system: Arc::clone(&system),
         settings: SagaSettings::default(),
         in_flight: in_flight.clone(),
     });
     let accounts = AccountCommands::new(Arc::clone(&store), Arc::new(JsonAnswers), system, in_flight);
-    Api { accounts: Arc::new(accounts), saga: Arc::new(saga), store, reader: Arc::new(Untouched), settings }
+    Api {
+        accounts: Arc::new(accounts),
+        saga: Arc::new(saga),
+        store,
+        reader: Arc::new(Untouched { runs }),
+        settings,
+    }
+}
+
+fn api(settings: HttpSettings) -> Api {
+    api_on(settings, true)
 }
 
 fn service() -> Router {

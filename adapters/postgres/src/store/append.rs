@@ -47,12 +47,14 @@ pub(super) struct Appended {
 /// Why an append did not become durable. Nothing of it is in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AppendError {
-    /// Another process appended to the same aggregates first, or an earlier append failed.
+    /// Another process appended first, to the aggregates named, or an earlier append failed.
     Conflict { on: Vec<String> },
     /// Another request holds its idempotency key.
     KeyTaken,
-    /// The database did not take it.
+    /// The database did not take it now.
     Unavailable,
+    /// The database will never take it, and why.
+    Unacceptable(String),
 }
 
 /// An append with its place in the queue.
@@ -102,6 +104,11 @@ impl AppendQueue {
     /// A place if there is one now, for whoever already holds a slot.
     pub(super) fn try_reserve(&self) -> Option<Place> {
         Arc::clone(&self.room).try_acquire_owned().ok().map(Place)
+    }
+
+    /// Whether the committer is there; it goes only when it breaks off.
+    pub(super) fn is_served(&self) -> bool {
+        !self.entrance.lock().unwrap_or_else(PoisonError::into_inner).sender.is_closed()
     }
 
     /// Submits an append and returns its number. Call it while the slots' locks are held: the order

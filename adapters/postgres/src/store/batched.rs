@@ -52,6 +52,11 @@ impl<R: BatchedRead> Batched<R> {
         (Self { sender }, Reader::<R> { options, connection: None, receiver }.serve())
     }
 
+    /// Whether the task that answers is there; it goes only when it breaks off.
+    pub(super) fn is_served(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&self, question: R::Question) -> Result<R::Answer, StoreError> {
         let (sender, receiver) = oneshot::channel();

@@ -7,7 +7,6 @@
 //! resolved only when its outcome is known. When one fails, its slots are poisoned first, so that
 //! every append behind it that was decided on them fails as well.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +55,8 @@ enum Written {
     Outrun,
     /// The database refused or cannot be reached; nothing of the batch is in the log.
     Unavailable,
+    /// There is something in the batch that the database never takes; nothing of it is in the log.
+    Unacceptable(String),
 }
 
 impl Committer {
@@ -94,6 +95,7 @@ impl Committer {
             match self.write(&batch).await {
                 Written::Landed(landed) => return self.resolve(batch, landed),
                 Written::Unavailable => return fail_all(batch, &AppendError::Unavailable),
+                Written::Unacceptable(_) => return self.commit_one_by_one(batch).await,
                 Written::Outrun => match self.weed(batch).await {
                     Weeded::Some(rest) => batch = rest,
                     Weeded::None(batch) => return self.commit_one_by_one(batch).await,
@@ -102,7 +104,8 @@ impl Committer {
         }
     }
 
-    /// For a batch that conflicts with itself: an aggregate or a key that is in it twice.
+    /// For a batch that conflicts with itself (an aggregate or a key that is in it twice), or in which
+    /// one append keeps the others from being taken.
     async fn commit_one_by_one(&mut self, batch: Vec<Queued>) {
         for queued in batch {
             for queued in fail_poisoned(vec![queued]) {
@@ -110,6 +113,7 @@ impl Committer {
                 match self.write(&one).await {
                     Written::Landed(landed) => self.resolve(one, landed),
                     Written::Unavailable => fail_all(one, &AppendError::Unavailable),
+                    Written::Unacceptable(reason) => fail_all(one, &AppendError::Unacceptable(reason)),
                     Written::Outrun => match self.weed(one).await {
                         Weeded::Some(rest) | Weeded::None(rest) => {
                             fail_all(rest, &AppendError::Conflict { on: vec![] });
@@ -154,6 +158,10 @@ impl Committer {
                     return Written::Landed(landed);
                 }
                 Sent::Outrun => return Written::Outrun,
+                Sent::Unacceptable(error) => {
+                    tracing::error!(%error, events = batch.len(), "the database does not take an append");
+                    return Written::Unacceptable(error.to_string());
+                }
                 Sent::Refused(error) => {
                     tracing::error!(%error, events = batch.len(), "the database refused a batch");
                     // A server that refuses may have become read-only or have lost its plans; a new
@@ -214,10 +222,8 @@ impl Committer {
             }
             Err(error) => Err(error),
         };
-        let (claimed, outrun) = match found {
-            Ok((claimed, outrun)) => {
-                (HashSet::<usize>::from_iter(claimed), HashSet::<usize>::from_iter(outrun))
-            }
+        let (claimed, mut outrun) = match found {
+            Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "cannot read which appends conflict");
                 self.connection.lose();
@@ -232,9 +238,7 @@ impl Committer {
         for (index, queued) in batch.into_iter().enumerate() {
             if claimed.contains(&index) {
                 fail(queued, AppendError::KeyTaken);
-            } else if outrun.contains(&index) {
-                let on =
-                    queued.append.events.iter().map(|event| event.aggregate_id.as_ref().to_owned()).collect();
+            } else if let Some(on) = outrun.remove(&index) {
                 fail(queued, AppendError::Conflict { on });
             } else {
                 rest.extend(fail_poisoned(vec![queued]));
@@ -258,6 +262,7 @@ enum Weeded {
 enum Sent {
     Landed(Landed),
     Outrun,
+    Unacceptable(sqlx::Error),
     Refused(sqlx::Error),
     Never(sqlx::Error),
     Unknown(sqlx::Error),
@@ -275,7 +280,14 @@ impl Sent {
         let session_goes_on = database
             .try_downcast_ref::<PgDatabaseError>()
             .is_some_and(|postgres| matches!(postgres.severity(), PgSeverity::Error));
-        if session_goes_on { Self::Refused(error) } else { Self::Unknown(error) }
+        // Class 22 is about the data, 23 about what it may be: another session would say the same.
+        let about_the_data =
+            database.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"));
+        match (session_goes_on, about_the_data) {
+            (true, true) => Self::Unacceptable(error),
+            (true, false) => Self::Refused(error),
+            (false, _) => Self::Unknown(error),
+        }
     }
 }
 

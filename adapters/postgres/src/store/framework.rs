@@ -144,6 +144,7 @@ where
                 Err(AggregateError::AggregateConflict)
             }
             Ok(Err(AppendError::Unavailable)) => Err(unexpected(StoreError::Unavailable)),
+            Ok(Err(AppendError::Unacceptable(reason))) => Err(unexpected(StoreError::Damaged(reason))),
             Err(_) => Err(unexpected(StoreError::OutcomeUnknown)),
         }
     }

@@ -42,6 +42,10 @@ impl Loader {
         Self { repository: PostgresEventRepository::new(pool.clone()), pool, streams, snapshots }
     }
 
+    pub(super) fn is_served(&self) -> bool {
+        self.streams.is_served()
+    }
+
     /// Reads the whole aggregate, in bounded time where a snapshot helps.
     pub(super) async fn load<A: StoredAggregate>(&self, id: &str) -> Result<SlotState<A>, StoreError> {
         let mut state = SlotState { loaded: true, ..SlotState::default() };

@@ -225,6 +225,7 @@ impl PostgresEventStore {
                 Err(AppendError::Conflict { on }) => contended.extend(on),
                 Err(AppendError::KeyTaken) => return Err(StoreError::KeyTaken),
                 Err(AppendError::Unavailable) => return Err(StoreError::Unavailable),
+                Err(AppendError::Unacceptable(reason)) => return Err(StoreError::Damaged(reason)),
             }
             expect_new = false;
             pause(attempt).await;
@@ -299,6 +300,10 @@ impl EventStore for PostgresEventStore {
 
     async fn payment(&self, id: &PaymentId) -> Result<Stored<Payment>, StoreError> {
         self.stored(id.as_str()).await
+    }
+
+    fn is_running(&self) -> bool {
+        self.queue.is_served() && self.keys.is_served() && self.loader.is_served()
     }
 
     async fn look_up(&self, key: &IdempotencyKey, payment: Option<&PaymentId>) -> Result<LookUp, StoreError> {

@@ -4,7 +4,10 @@
 //! and in commit order by construction. Keys and answers ride in the same statement, so they are as
 //! durable as the events.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -174,11 +177,11 @@ pub(super) async fn find(
     row.map(|row| Ok(Landed { base: row.try_get(0)?, recorded_at: row.try_get(1)? })).transpose()
 }
 
-/// Indexes of the appends whose aggregates others have appended to already.
+/// Indexes of the appends that others have outrun, each with the aggregates on which they did.
 pub(super) async fn outrun(
     connection: &mut PgConnection,
     batch: &[Queued],
-) -> Result<Vec<usize>, sqlx::Error> {
+) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
     let (mut owners, mut types, mut ids, mut sequences) = (vec![], vec![], vec![], vec![]);
     for (owner, queued) in batch.iter().enumerate() {
         for event in &queued.append.events {
@@ -189,7 +192,7 @@ pub(super) async fn outrun(
         }
     }
     let rows = sqlx::query(
-        "select distinct k.owner
+        "select distinct k.owner, k.id
            from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) as k(owner, type, id, sequence),
                 lateral (select from events e
                           where e.aggregate_type = k.type and e.aggregate_id = k.id
@@ -201,14 +204,18 @@ pub(super) async fn outrun(
     .bind(sequences)
     .fetch_all(connection)
     .await?;
-    owners_of(&rows)
+    let mut outrun: HashMap<usize, Vec<String>> = HashMap::new();
+    for row in &rows {
+        outrun.entry(owner_of(row)?).or_default().push(row.try_get(1)?);
+    }
+    Ok(outrun)
 }
 
 /// Indexes of the appends whose idempotency keys others have claimed already.
 pub(super) async fn claimed(
     connection: &mut PgConnection,
     batch: &[Queued],
-) -> Result<Vec<usize>, sqlx::Error> {
+) -> Result<HashSet<usize>, sqlx::Error> {
     let (mut owners, mut callers, mut keys) = (vec![], vec![], vec![]);
     for (owner, queued) in batch.iter().enumerate() {
         if let Some(claim) = &queued.append.claim {
@@ -228,11 +235,9 @@ pub(super) async fn claimed(
     .bind(keys)
     .fetch_all(connection)
     .await?;
-    owners_of(&rows)
+    rows.iter().map(owner_of).collect()
 }
 
-fn owners_of(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<usize>, sqlx::Error> {
-    rows.iter()
-        .map(|row| row.try_get::<i64, _>(0).map(|owner| usize::try_from(owner).unwrap_or(usize::MAX)))
-        .collect()
+fn owner_of(row: &PgRow) -> Result<usize, sqlx::Error> {
+    Ok(usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX))
 }

@@ -11,7 +11,7 @@ use commands::unit::{Refusal, States, Step, Unit};
 use cqrs_es::{
     Aggregate, AggregateContext, AggregateError, CqrsFramework, DomainEvent, EventEnvelope, EventStore,
 };
-use domain::{Account, Payment};
+use domain::{Account, AccountId, Payment};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -68,7 +68,8 @@ impl UnitOfWork {
         current: bool,
         expect_new: bool,
     ) -> Result<Self, StoreError> {
-        let (mut account_ids, mut payment_ids) = (vec![], vec![]);
+        let mut account_ids: Vec<&AccountId> = unit.observed.iter().collect();
+        let mut payment_ids = vec![];
         for step in &unit.steps {
             match step {
                 Step::Account(id, _) => account_ids.push(id),
@@ -226,13 +227,14 @@ impl<A: StoredAggregate> Held<A> {
     fn stage(&mut self, append: &mut Append) -> Result<(), StoreError> {
         let working = self.working.get_mut().unwrap_or_else(PoisonError::into_inner);
         let events = std::mem::take(&mut working.events);
+        let slot = &self.locked.slot;
+        // Also where nothing happens: the unit was decided on this state, and its answer tells of it.
+        append.slots.push(Arc::clone(slot) as Arc<dyn Poison>);
         if events.is_empty() {
             return Ok(());
         }
         let aggregate = working.aggregate.take().ok_or_else(|| missing::<A>())?;
-        let slot = &self.locked.slot;
         let state = &mut *self.locked.state;
-        append.slots.push(Arc::clone(slot) as Arc<dyn Poison>);
         let before = state.sequence;
         for event in events {
             state.sequence += 1;

@@ -195,3 +195,11 @@ fn a_transfer_never_meets_the_channel() {
         .when(PaymentCommand::ReserveFunds)
         .then_refused(wrong_status("reserve funds for", PaymentStatus::Assessed));
 }
+
+#[test]
+fn assessing_the_same_risk_twice_changes_nothing() {
+    given(assessed(automatic())).when(assess_risk(low_risk())).then_nothing();
+    given(assessed(automatic()))
+        .when(assess_risk(degraded()))
+        .then_refused(wrong_status("assess the risk of", PaymentStatus::Assessed));
+}

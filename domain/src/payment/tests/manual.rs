@@ -100,3 +100,30 @@ fn a_payment_reviewed_as_not_paid_fails() {
         .when(resolve_review(ReviewOutcome::NotPaid))
         .then([review_resolved(ReviewOutcome::NotPaid), failed(FailureReason::ReviewedNotPaid)]);
 }
+
+#[test]
+fn capturing_the_same_amount_twice_changes_nothing() {
+    let captured = then(waiting(), [completed(usd("20.00"))]);
+    given(captured.clone()).when(capture(usd("20.00"))).then_nothing();
+    given(captured)
+        .when(capture(usd("5.00")))
+        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+    let at_once = then(reserved(automatic()), [completed(usd("25.00"))]);
+    given(at_once)
+        .when(capture(usd("25.00")))
+        .then_refused(wrong_status("capture", PaymentStatus::Completed));
+}
+
+#[test]
+fn resolving_a_review_twice_in_the_same_way_changes_nothing() {
+    let paid = then(in_review(manual()), [review_resolved(paid_review()), authorized()]);
+    given(paid.clone()).when(resolve_review(paid_review())).then_nothing();
+    given(paid)
+        .when(resolve_review(ReviewOutcome::NotPaid))
+        .then_refused(wrong_status("resolve the review of", PaymentStatus::Authorized));
+    let not_paid = then(
+        in_review(manual()),
+        [review_resolved(ReviewOutcome::NotPaid), failed(FailureReason::ReviewedNotPaid)],
+    );
+    given(not_paid).when(resolve_review(ReviewOutcome::NotPaid)).then_nothing();
+}

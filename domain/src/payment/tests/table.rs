@@ -67,9 +67,10 @@ fn commands() -> impl Iterator<Item = PaymentCommand> {
 /// taken is among it: it is accepted, and nothing follows.
 const fn allowed_in(status: PaymentStatus) -> &'static [&'static str] {
     match status {
-        PaymentStatus::New | PaymentStatus::Rejected => &[],
+        PaymentStatus::New => &[],
+        PaymentStatus::Rejected => &["assess the risk of"],
         PaymentStatus::Initiated => &["assess the risk of", "fail"],
-        PaymentStatus::Assessed => &["reserve funds for", "fail"],
+        PaymentStatus::Assessed => &["assess the risk of", "reserve funds for", "fail"],
         PaymentStatus::Reserved => {
             &["reserve funds for", "confirm", "decline", "record an unknown outcome of", "require review of"]
         }
@@ -77,8 +78,15 @@ const fn allowed_in(status: PaymentStatus) -> &'static [&'static str] {
             &["confirm", "decline", "record an unknown outcome of", "require review of"]
         }
         PaymentStatus::NeedsReview => &["require review of", "resolve the review of"],
-        PaymentStatus::Authorized => &["confirm", "capture", "void"],
-        PaymentStatus::Completed => &["confirm", "refund", "complete a refund of", "fail a refund of"],
+        PaymentStatus::Authorized => &["confirm", "resolve the review of", "capture", "void"],
+        PaymentStatus::Completed => &[
+            "confirm",
+            "resolve the review of",
+            "capture",
+            "refund",
+            "complete a refund of",
+            "fail a refund of",
+        ],
         PaymentStatus::Failed => &["decline"],
         PaymentStatus::Voided => &["void"],
     }
