@@ -18,7 +18,7 @@ pub(super) struct NewEvent {
     pub(super) aggregate_type: &'static str,
     pub(super) aggregate_id: Arc<str>,
     pub(super) sequence: i64,
-    pub(super) event_type: String,
+    pub(super) event_type: &'static str,
     pub(super) event_version: &'static str,
     pub(super) payload: String,
 }

@@ -87,7 +87,7 @@ impl<'a> Columns<'a> {
             self.aggregate_types.push(event.aggregate_type);
             self.aggregate_ids.push(&event.aggregate_id);
             self.sequences.push(event.sequence);
-            self.event_types.push(&event.event_type);
+            self.event_types.push(event.event_type);
             self.event_versions.push(event.event_version);
             self.payloads.push(&event.payload);
             self.correlation_ids.push(&context.correlation_id);

@@ -14,6 +14,9 @@ pub trait StoredAggregate: Aggregate<Services = ()> + Clone + 'static {
     /// Version of the events that this program writes; older ones are upcast when read.
     const EVENT_VERSION: &'static str;
 
+    /// An event's name, as the log's column has it.
+    fn event_name(event: &Self::Event) -> &'static str;
+
     /// A snapshot is taken each time a stream grows past a multiple of so many events.
     const SNAPSHOT_EVERY: i64;
 
@@ -32,6 +35,10 @@ impl StoredAggregate for Account {
     const EVENT_VERSION: &'static str = AccountEvent::VERSION;
     const SNAPSHOT_EVERY: i64 = 1_000;
     const FOLD_SOURCE: &'static str = domain::account::FOLD_SOURCE;
+
+    fn event_name(event: &AccountEvent) -> &'static str {
+        event.name()
+    }
 }
 
 impl StoredAggregate for Payment {
@@ -39,6 +46,10 @@ impl StoredAggregate for Payment {
     const EVENT_VERSION: &'static str = PaymentEvent::VERSION;
     const SNAPSHOT_EVERY: i64 = 1_000;
     const FOLD_SOURCE: &'static str = domain::payment::FOLD_SOURCE;
+
+    fn event_name(event: &PaymentEvent) -> &'static str {
+        event.name()
+    }
 }
 
 /// Why a stored event cannot be read.

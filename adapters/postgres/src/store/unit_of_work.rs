@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use commands::idempotency::Answer;
 use commands::ports::StoreError;
 use commands::unit::{Refusal, States, Step, Unit};
-use cqrs_es::{
-    Aggregate, AggregateContext, AggregateError, CqrsFramework, DomainEvent, EventEnvelope, EventStore,
-};
+use cqrs_es::{Aggregate, AggregateContext, AggregateError, CqrsFramework, EventEnvelope, EventStore};
 use domain::{Account, AccountId, Payment};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -258,7 +256,7 @@ pub(super) fn new_event<A: StoredAggregate>(
         aggregate_type: A::TYPE,
         aggregate_id: Arc::clone(id),
         sequence,
-        event_type: event.event_type(),
+        event_type: A::event_name(event),
         event_version: A::EVENT_VERSION,
         payload: serde_json::to_string(event).map_err(|error| StoreError::Damaged(error.to_string()))?,
     })
