@@ -160,8 +160,14 @@ pub(super) async fn find(
     let event = batch.iter().find_map(|queued| queued.append.events.first());
     let claim = batch.iter().find_map(|queued| queued.append.claim.as_ref());
     let query = match (event, claim) {
-        (Some(event), _) => sqlx::query("select position - 1, recorded_at from events where event_id = $1")
-            .bind(event.event_id),
+        (Some(event), _) => sqlx::query(
+            "select position - 1, recorded_at from events
+              where aggregate_type = $1 and aggregate_id = $2 and sequence = $3 and event_id = $4",
+        )
+        .bind(event.aggregate_type)
+        .bind(event.aggregate_id.as_ref())
+        .bind(event.sequence)
+        .bind(event.event_id),
         (None, Some(claim)) => sqlx::query(
             "select 0::bigint, claimed_at from idempotency_keys
               where caller = $1 and key = $2 and request_hash = $3 and trace_id = $4",
