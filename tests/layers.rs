@@ -15,7 +15,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("adapter-telemetry", &[]),
     (
         "payments",
-        &["adapter-http", "adapter-postgres", "adapter-services", "adapter-telemetry", "commands", "domain"],
+        &[
+            "adapter-http",
+            "adapter-postgres",
+            "adapter-services",
+            "adapter-telemetry",
+            "commands",
+            "domain",
+            "projections",
+        ],
     ),
     ("bench", &["adapter-postgres", "commands", "domain"]),
     ("acceptance", &[]),

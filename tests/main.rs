@@ -8,6 +8,7 @@ mod bad_input;
 mod cut_connections;
 mod embedded;
 mod engine_crash;
+mod event_log;
 mod event_store;
 mod idempotency;
 mod layers;

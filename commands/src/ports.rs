@@ -103,6 +103,10 @@ pub struct RecordedEvent {
     pub actor: String,
     /// The span that recorded it.
     pub traceparent: String,
+    /// Vendors' part of its trace context.
+    pub tracestate: Option<String>,
+    /// W3C baggage of the request that caused it.
+    pub baggage: Option<String>,
 }
 
 /// Reads the log for people.
@@ -111,6 +115,19 @@ pub trait EventReader: Send + Sync {
     /// The whole story of a payment, in the order of the log: its own events and those of every
     /// account with the same correlation. Empty when there is no such payment.
     async fn story(&self, payment: &PaymentId) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// Events behind a position, in the order of the log, at most `limit`.
+    async fn behind(&self, position: i64, limit: u32) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// One event, `None` when there is none with this id.
+    async fn event(&self, event_id: &str) -> Result<Option<RecordedEvent>, StoreError>;
+
+    /// Position of the last event.
+    async fn head(&self) -> Result<i64, StoreError>;
+
+    /// Waits until the log may have grown beyond a position: at once when this process appends, after
+    /// a moment in any case, since other processes append as well.
+    async fn grown_beyond(&self, position: i64);
 
     /// Whether the database answers.
     async fn is_up(&self) -> bool;

@@ -33,6 +33,68 @@ pub(crate) enum Command {
     Sandbox(SandboxArguments),
     /// Make real payments on a fresh `payments dev` and tell the story of each.
     Demo(DemoArguments),
+    /// Look into the event log: list, show, follow, verify.
+    Events(EventsArguments),
+}
+
+/// Where the tools find the database.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseArguments {
+    /// The database, for instance postgres://user:password@host:5432/payments.
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// The folder of a `payments dev` that is running.
+    #[arg(long, global = true, env = "PAYMENTS_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 all is well, 1 it could not be done, 2 wrong usage, 3 `verify` found something wrong.\n\n\
+Examples:\n  payments events --data-dir ./payments-data list --after 100\n  \
+payments events tail --json | jq .type\n  payments events verify")]
+pub(crate) struct EventsArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(subcommand)]
+    pub(crate) tool: EventsTool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsTool {
+    /// Events in the order of the log, a line each.
+    List {
+        /// Begin behind this position.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        /// Most events.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// One JSON object a line, as the API shows an event.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One event with its payload and its trace, as JSON.
+    Show {
+        /// Its id, a UUID.
+        event_id: String,
+    },
+    /// Follow the log until Ctrl-C.
+    Tail {
+        /// Begin behind this position instead of at the end.
+        #[arg(long)]
+        after: Option<i64>,
+        /// One JSON object a line, as the API shows an event.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the whole log and prove that it is in order: no gap, every stream dense, every posting in
+    /// balance, no user below zero. Names the first event that is wrong.
+    Verify {
+        /// End with one JSON object on a line of its own.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

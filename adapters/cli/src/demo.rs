@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use crate::Failure;
 use crate::arguments::DemoArguments;
 use crate::dev::Dev;
+use crate::event_line::{event_line, text};
 use crate::serve::announce;
 use crate::settings::Settings;
 use crate::signals::Shutdown;
@@ -185,38 +186,6 @@ impl Visitor {
         let body: Value = response.json().await?;
         if status.is_success() { Ok(body) } else { Err(format!("GET {path}: {status} {body}").into()) }
     }
-}
-
-/// `#12  FundsHeld               alice's account  amount 25.00`
-fn event_line(event: &Value) -> String {
-    let position = event["position"].as_i64().unwrap_or_default();
-    let kind = text(event, "type");
-    let aggregate = text(&event["aggregate"], "type");
-    let payload = &event["payload"];
-    let money = |name: &str| {
-        payload
-            .get(name)
-            .and_then(|money| money.get("amount"))
-            .and_then(Value::as_str)
-            .map(|amount| format!("{amount} USD"))
-    };
-    let detail = match kind {
-        "RiskAssessed" => {
-            let assessed = &payload["assessment"]["assessed"];
-            format!("{} risk, score {}", text(assessed, "level"), assessed["score"])
-        }
-        "ChannelOutcomeUnknown" => text(payload, "reason").to_owned(),
-        "PaymentFailed" => text(&payload["reason"], "code").to_owned(),
-        "PaymentCompleted" => {
-            format!("{}, {}", money("captured").unwrap_or_default(), text(payload, "transaction_id"))
-        }
-        _ => money("amount").unwrap_or_default(),
-    };
-    format!("#{position:<5} {aggregate:<8} {kind:<22} {detail}")
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("-")
 }
 
 /// Names of an earlier demo in the same data folder are not taken again.

@@ -55,7 +55,9 @@ impl Engine {
             timeout: Duration::from_millis(settings.store.timeout_ms),
             ..StoreSettings::default()
         };
-        let store: Arc<dyn EventStore> = Arc::new(PostgresEventStore::start(&database, store_settings));
+        let store = PostgresEventStore::start(&database, store_settings);
+        let log = EventLog::new(&database).told_of(store.positions());
+        let store: Arc<dyn EventStore> = Arc::new(store);
         let breaker = BreakerSettings {
             failures_to_open: settings.services.breaker_failures,
             open_for: Duration::from_millis(settings.services.breaker_open_ms),
@@ -87,7 +89,7 @@ impl Engine {
             accounts,
             saga: Arc::clone(&saga),
             store,
-            reader: Arc::new(EventLog::new(&database)),
+            reader: Arc::new(log),
             settings: http_settings(settings),
         };
         Ok(Self {

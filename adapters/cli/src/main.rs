@@ -5,6 +5,8 @@ mod arguments;
 mod demo;
 mod dev;
 mod engine;
+mod event_line;
+mod events;
 mod sandbox;
 mod serve;
 mod settings;
@@ -28,7 +30,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             report(&failure);
             ExitCode::FAILURE
@@ -36,15 +38,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Failure> {
+async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let settings = settings::Settings::load(arguments.config.as_deref())?;
     adapter_telemetry::start_logs(&settings.log.filter, settings.log.format())?;
     match arguments.command {
-        Command::Dev(options) => dev::run(options, settings).await,
-        Command::Serve(options) => serve::run(options, settings).await,
-        Command::Sandbox(options) => sandbox::run(options, &settings).await,
-        Command::Demo(options) => demo::run(options, settings).await,
+        Command::Dev(options) => dev::run(options, settings).await?,
+        Command::Serve(options) => serve::run(options, settings).await?,
+        Command::Sandbox(options) => sandbox::run(options, &settings).await?,
+        Command::Demo(options) => demo::run(options, settings).await?,
+        Command::Events(options) => return events::run(options).await,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command that failed is for its user")]

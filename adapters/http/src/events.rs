@@ -1,9 +1,12 @@
-//! A payment's story: its own events and those of the accounts that it touched.
+//! Events as clients see them: the log page by page or followed live, one event, a payment's story.
+
+mod follow;
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Path, State};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::SecondsFormat;
 use commands::idempotency::Answer;
@@ -14,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::answers::render;
-use crate::path::{PaymentPath, PlainQuery};
+use crate::path::{LogQuery, PaymentPath, PlainQuery};
 use crate::payments::payment_not_found;
 use crate::problem::{self, Problem, json_text};
 use crate::shared::Shared;
@@ -23,7 +26,7 @@ use crate::shared::Shared;
 struct Page<'a> {
     data: Vec<EventView<'a>>,
     has_more: bool,
-    next_cursor: Option<&'a str>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -42,12 +45,52 @@ struct EventView<'a> {
     actor: &'a str,
     trace_id: &'a str,
     traceparent: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baggage: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct AggregateView<'a> {
     r#type: &'a str,
     id: &'a str,
+}
+
+/// `GET /api/v1/events`: a page of the log, or the log as it grows for whoever accepts an event stream.
+pub(crate) async fn log(
+    State(shared): State<Arc<Shared>>,
+    query: LogQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepted.contains("text/event-stream") {
+        return follow::stream(&shared, query, &headers);
+    }
+    // One more than asked for tells whether there is more.
+    let read = shared.api.reader.behind(query.after, query.limit + 1).await;
+    let mut events = read.map_err(problem::read_failed)?;
+    let has_more = events.len() > usize::try_from(query.limit).unwrap_or(usize::MAX);
+    if has_more {
+        events.pop();
+    }
+    let next_cursor = events.last().map(|event| event.position.to_string());
+    let data = events.iter().map(view).collect::<Result<_, _>>()?;
+    let body = json_text(&Page { data, has_more, next_cursor });
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
+}
+
+/// `GET /api/v1/events/{event_id}`.
+pub(crate) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(event_id): Path<String>,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let found = shared.api.reader.event(&event_id).await.map_err(problem::read_failed)?;
+    let event = found
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "event_not_found", "There is no such event."))?;
+    let body = json_text(&view(&event)?);
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
 }
 
 /// `GET /api/v1/payments/{payment_id}/events`.
@@ -65,9 +108,20 @@ pub(crate) async fn story(
     Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
 }
 
+/// An event as the API shows it: a JSON object, with amounts as decimals.
+///
+/// # Errors
+/// The payload in the log is no JSON.
+pub fn event_json(event: &RecordedEvent) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&view_of(event)?)
+}
+
 fn view(event: &RecordedEvent) -> Result<EventView<'_>, Problem> {
-    let payload = payload(&event.payload)
-        .map_err(|error| Problem::internal(format!("payload of event {}: {error}", event.event_id)))?;
+    view_of(event).map_err(|error| Problem::internal(format!("payload of event {}: {error}", event.event_id)))
+}
+
+fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
+    let payload = payload(&event.payload)?;
     Ok(EventView {
         event_id: &event.event_id,
         position: event.position,
@@ -82,6 +136,8 @@ fn view(event: &RecordedEvent) -> Result<EventView<'_>, Problem> {
         actor: &event.actor,
         trace_id: event.traceparent.split('-').nth(1).unwrap_or_default(),
         traceparent: &event.traceparent,
+        tracestate: event.tracestate.as_deref(),
+        baggage: event.baggage.as_deref(),
     })
 }
 

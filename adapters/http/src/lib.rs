@@ -37,6 +37,7 @@ mod tests;
 mod trace;
 
 pub use answers::JsonAnswers;
+pub use events::event_json;
 pub use router::router;
 pub use server::{Drained, serve};
 pub use settings::HttpSettings;

@@ -44,21 +44,60 @@ impl<S: Send + Sync> FromRequestParts<S> for PlainQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if name != "min_position" {
-                let name: String = name.chars().take(64).collect();
-                let detail = format!("There is no parameter `{name}` here.");
-                return Err(Problem::unprocessable("unknown_parameter", detail).param(name));
-            }
-            if value.parse::<u64>().is_err() {
-                let detail = "`min_position` must be a position, a whole number.";
-                return Err(Problem::unprocessable("wrong_type", detail).param("min_position"));
-            }
-        }
-        Ok(Self)
+        whole_numbers(parts, ["min_position"]).map(|_| Self)
     }
+}
+
+/// Which part of the log is asked for: what is behind `after`, at most `limit` events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogQuery {
+    pub(crate) after: i64,
+    pub(crate) limit: u32,
+}
+
+impl LogQuery {
+    const DEFAULT_LIMIT: u32 = 100;
+    const MOST: u32 = 1_000;
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LogQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [after, limit] = whole_numbers(parts, ["after", "limit"])?;
+        let limit = match limit.map(u32::try_from) {
+            None => Self::DEFAULT_LIMIT,
+            Some(Ok(limit @ 1..=Self::MOST)) => limit,
+            Some(_) => {
+                let detail = format!("`limit` must be 1 to {}.", Self::MOST);
+                return Err(Problem::unprocessable("out_of_range", detail).param("limit"));
+            }
+        };
+        Ok(Self { after: after.unwrap_or(0), limit })
+    }
+}
+
+/// The parameters of a query, each a whole number. Any other parameter is refused.
+fn whole_numbers<const N: usize>(
+    parts: &Parts,
+    names: [&'static str; N],
+) -> Result<[Option<i64>; N], Problem> {
+    let mut values = [None; N];
+    let query = parts.uri.query().unwrap_or_default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(index) = names.iter().position(|known| *known == name) else {
+            let name: String = name.chars().take(64).collect();
+            let detail = format!("There is no parameter `{name}` here.");
+            return Err(Problem::unprocessable("unknown_parameter", detail).param(name));
+        };
+        let Some(number) = value.parse().ok().filter(|number: &i64| *number >= 0) else {
+            let detail = format!("`{name}` must be a whole number, 0 or more.");
+            return Err(Problem::unprocessable("wrong_type", detail).param(names[index]));
+        };
+        values[index] = Some(number);
+    }
+    Ok(values)
 }
 
 /// There is no such account, or none that is a client's.

@@ -31,6 +31,8 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/api/v1/accounts/{account_id}/withdrawals", post(accounts::withdraw))
         .route("/api/v1/accounts/{account_id}/freeze", post(accounts::freeze))
         .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
+        .route("/api/v1/events", get(events::log))
+        .route("/api/v1/events/{event_id}", get(events::show))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .fallback(no_such_path)

@@ -16,6 +16,8 @@ pub struct HttpSettings {
     pub max_running: usize,
     /// Most connections that are open at a time; one more waits to be accepted.
     pub max_connections: usize,
+    /// Most clients that follow the log at a time; each reads it on its own.
+    pub max_followers: usize,
     /// Longest time that a connection may be idle, or take to send a request's headers.
     pub header_timeout: Duration,
     /// How long `/readyz` says 503 before connections are refused, so that a load balancer that
@@ -35,6 +37,7 @@ impl Default for HttpSettings {
             max_in_flight: 2_000,
             max_running: 20_000,
             max_connections: 10_000,
+            max_followers: 64,
             header_timeout: Duration::from_secs(60),
             shutdown_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

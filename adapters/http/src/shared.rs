@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) api: Api,
     /// One permit for each request that may be served.
     pub(crate) requests: Semaphore,
+    /// One permit for each client that follows the log.
+    pub(crate) followers: Arc<Semaphore>,
     /// Commands that run, whether or not their callers still wait.
     pub(crate) running: TaskTracker,
     draining: AtomicBool,
@@ -41,7 +43,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(api: Api) -> Self {
         let requests = Semaphore::new(api.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
-        Self { api, requests, running: TaskTracker::new(), draining: AtomicBool::new(false) }
+        let followers = Arc::new(Semaphore::new(api.settings.max_followers.min(Semaphore::MAX_PERMITS)));
+        Self { api, requests, followers, running: TaskTracker::new(), draining: AtomicBool::new(false) }
     }
 
     /// Runs a command in a task of its own: it goes on when the caller goes away, and the drain

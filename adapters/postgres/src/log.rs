@@ -1,29 +1,64 @@
-//! Reading the log: a payment's story, and whether the database answers.
+//! Reading the log: in order, a payment's story, one event, and whether the database answers.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use commands::ports::{EventReader, RecordedEvent, StoreError};
 use domain::PaymentId;
-use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgPool, Postgres, Row};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::database::{Database, fetch_all};
 
 /// Most events of one story; a payment has about a dozen.
 const MOST_EVENTS: i64 = 1_000;
+/// How soon a reader that follows the log looks for what other processes have appended.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The columns of a recorded event, in the order in which [`recorded_event`] reads them.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.sequence, e.event_id, e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
+         e.payload::text, e.recorded_at, e.correlation_id, e.causation_id, e.actor, e.traceparent,
+         e.tracestate, e.baggage"
+    };
+}
 
 /// Reads recorded events.
 #[derive(Debug, Clone)]
 pub struct EventLog {
     pool: PgPool,
     database: Database,
+    /// Position of the last event that this process has appended, where it appends.
+    appended: Option<watch::Receiver<i64>>,
 }
 
 impl EventLog {
     /// A reader of a database.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        Self { pool: database.pool.clone(), database: database.clone() }
+        Self { pool: database.pool.clone(), database: database.clone(), appended: None }
+    }
+
+    /// The same, told at once of what this process appends.
+    #[must_use]
+    pub fn told_of(mut self, appended: watch::Receiver<i64>) -> Self {
+        self.appended = Some(appended);
+        self
+    }
+
+    async fn read(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = fetch_all(&self.pool, query).await.map_err(|error| {
+            tracing::warn!(%error, "cannot read events from the log");
+            StoreError::Unavailable
+        })?;
+        rows.iter()
+            .map(recorded_event)
+            .collect::<Result<_, _>>()
+            .map_err(|error| StoreError::Damaged(error.to_string()))
     }
 }
 
@@ -32,16 +67,39 @@ impl EventReader for EventLog {
     /// The payment's own events and, by its payer's stream, what they did to the accounts. The
     /// account events share an append with a payment event, hence its `recorded_at` and correlation.
     async fn story(&self, payment: &PaymentId) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = fetch_all(&self.pool, sqlx::query(STORY).bind(payment.as_str()).bind(MOST_EVENTS))
-            .await
-            .map_err(|error| {
-            tracing::warn!(%error, "cannot read the events of a payment");
+        self.read(sqlx::query(STORY).bind(payment.as_str()).bind(MOST_EVENTS)).await
+    }
+
+    async fn behind(&self, position: i64, limit: u32) -> Result<Vec<RecordedEvent>, StoreError> {
+        let query = concat!(
+            "select ",
+            event_columns!(),
+            " from events e where e.position > $1 order by e.position limit $2"
+        );
+        self.read(sqlx::query(query).bind(position).bind(i64::from(limit))).await
+    }
+
+    async fn event(&self, event_id: &str) -> Result<Option<RecordedEvent>, StoreError> {
+        let Ok(event_id) = Uuid::parse_str(event_id) else { return Ok(None) };
+        let query = concat!("select ", event_columns!(), " from events e where e.event_id = $1");
+        Ok(self.read(sqlx::query(query).bind(event_id)).await?.pop())
+    }
+
+    async fn head(&self) -> Result<i64, StoreError> {
+        let head = async {
+            let rows = fetch_all(&self.pool, sqlx::query("select position from event_log_head")).await?;
+            rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+        };
+        head.await.map_err(|error: sqlx::Error| {
+            tracing::warn!(%error, "cannot read the head of the log");
             StoreError::Unavailable
-        })?;
-        rows.iter()
-            .map(read)
-            .collect::<Result<_, _>>()
-            .map_err(|error| StoreError::Damaged(error.to_string()))
+        })
+    }
+
+    async fn grown_beyond(&self, position: i64) {
+        let Some(mut appended) = self.appended.clone() else { return tokio::time::sleep(LOOK_AGAIN).await };
+        // Late or without a sender: either way it is time to look.
+        let _ = tokio::time::timeout(LOOK_AGAIN, appended.wait_for(|last| *last > position)).await;
     }
 
     async fn is_up(&self) -> bool {
@@ -52,7 +110,8 @@ impl EventReader for EventLog {
 // A unit of work is one append: its events stand at consecutive positions. So the account events of
 // a payment are the neighbours of its own events that share their correlation, and the primary key
 // finds them; no index on the correlation has to be kept for every event written.
-const STORY: &str = "
+const STORY: &str = concat!(
+    "
 with own as (
     select position, correlation_id from events
      where aggregate_type = 'payment' and aggregate_id = $1
@@ -60,15 +119,16 @@ with own as (
 ), neighbours as (
     select distinct n.position from own o, generate_series(o.position - 4, o.position + 4) as n(position)
 )
-select e.position, e.sequence, e.event_id, e.aggregate_type, e.aggregate_id, e.event_type,
-       e.event_version, e.payload::text, e.recorded_at, e.correlation_id, e.causation_id, e.actor,
-       e.traceparent
+select ",
+    event_columns!(),
+    "
   from neighbours n join events e on e.position = n.position
  where e.correlation_id in (select correlation_id from own)
    and (e.aggregate_type <> 'payment' or e.aggregate_id = $1)
- order by e.position";
+ order by e.position"
+);
 
-fn read(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
+fn recorded_event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
     Ok(RecordedEvent {
         position: row.try_get(0)?,
         sequence: row.try_get(1)?,
@@ -83,5 +143,7 @@ fn read(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
         causation_id: row.try_get(10)?,
         actor: row.try_get(11)?,
         traceparent: row.try_get(12)?,
+        tracestate: row.try_get(13)?,
+        baggage: row.try_get(14)?,
     })
 }

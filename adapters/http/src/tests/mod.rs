@@ -77,6 +77,18 @@ impl EventReader for Untouched {
     async fn story(&self, _: &PaymentId) -> Result<Vec<RecordedEvent>, StoreError> {
         panic!("{REACHED}")
     }
+    async fn behind(&self, _: i64, _: u32) -> Result<Vec<RecordedEvent>, StoreError> {
+        panic!("{REACHED}")
+    }
+    async fn event(&self, _: &str) -> Result<Option<RecordedEvent>, StoreError> {
+        panic!("{REACHED}")
+    }
+    async fn head(&self) -> Result<i64, StoreError> {
+        panic!("{REACHED}")
+    }
+    async fn grown_beyond(&self, _: i64) {
+        panic!("{REACHED}")
+    }
     async fn is_up(&self) -> bool {
         !self.runs
     }
