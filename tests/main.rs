@@ -12,6 +12,7 @@ mod event_log;
 mod event_store;
 mod idempotency;
 mod layers;
+mod point_in_time;
 mod postgres_crash;
 mod private_cluster;
 mod races;

@@ -69,7 +69,7 @@ async fn under_the_seeded_load_nothing_breaks_and_every_cent_is_found_again() {
     let client = Client::new(engine.url());
     let users: Vec<String> = (1..=USERS).map(|number| format!("USER_{number}")).collect();
     stream::iter(&users)
-        .for_each_concurrent(64, async |user| drop(client.funded(user, "100.00").await))
+        .for_each_concurrent(64, async |user| drop(client.funded(user, "10000.00").await))
         .await;
 
     let result = run_wrk(engine.url());

@@ -61,8 +61,30 @@ pub struct Stored<A> {
     pub state: Arc<A>,
     /// Position of its last event, `None` without events.
     pub position: Option<i64>,
+    /// When its last event was recorded.
+    pub recorded_at: Option<DateTime<Utc>>,
     /// Id of its last event.
     pub last_event_id: Option<String>,
+}
+
+/// A moment of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Right behind the event at this position.
+    Position(i64),
+    /// Behind the last event that was recorded by then.
+    Time(DateTime<Utc>),
+}
+
+/// A past state of an account.
+#[derive(Debug, Clone)]
+pub struct AccountAt {
+    /// The state; unopened where it was not there yet.
+    pub state: Account,
+    /// The position up to which the log was folded.
+    pub position: i64,
+    /// When the event at that position was recorded, `None` before the first.
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// What a request's first read finds.
@@ -121,6 +143,10 @@ pub trait EventReader: Send + Sync {
 
     /// One event, `None` when there is none with this id.
     async fn event(&self, event_id: &str) -> Result<Option<RecordedEvent>, StoreError>;
+
+    /// What an account was at a moment: its events up to it, folded. `None` for a position that the
+    /// log has not reached.
+    async fn account_at(&self, account: &AccountId, moment: Moment) -> Result<Option<AccountAt>, StoreError>;
 
     /// Position of the last event.
     async fn head(&self) -> Result<i64, StoreError>;

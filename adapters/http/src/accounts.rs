@@ -11,10 +11,10 @@ use commands::accounts::{AccountRequest, AccountRequestError, Movement};
 use commands::idempotency::{Answer, KeyedRequest};
 use domain::{AccountId, PostingId};
 
-use crate::answers::{account_body, render, respond};
+use crate::answers::{account_body_as_of, render, respond};
 use crate::fields::{Field, Fields};
 use crate::keyed::{self, RequestHash};
-use crate::path::{AccountPath, PlainQuery, account_not_found};
+use crate::path::{AccountPath, MomentQuery, account_not_found};
 use crate::problem::{self, Problem};
 use crate::shared::{Shared, lost};
 use crate::{body, ids, trace};
@@ -81,15 +81,30 @@ pub(crate) async fn unfreeze(
     execute(&shared, AccountRequest::Unfreeze { account_id }, keyed).await
 }
 
-/// `GET /api/v1/accounts/{account_id}`: the balance, as the log has it now.
+/// `GET /api/v1/accounts/{account_id}`: the balance, as the log has it now or had it at a moment.
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
     AccountPath(account_id): AccountPath,
-    _: PlainQuery,
+    MomentQuery(moment): MomentQuery,
 ) -> Result<Response, Problem> {
-    let stored = shared.api.store.account(&account_id).await.map_err(problem::read_failed)?;
-    let body = account_body(&stored.state).ok_or_else(|| account_not_found(account_id))?;
-    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: stored.position }))
+    let (body, position) = match moment {
+        None => {
+            let stored = shared.api.store.account(&account_id).await.map_err(problem::read_failed)?;
+            (account_body_as_of(&stored.state, stored.recorded_at), stored.position)
+        }
+        Some(moment) => {
+            let read = shared.api.reader.account_at(&account_id, moment).await;
+            let past = read.map_err(problem::read_failed)?.ok_or_else(not_reached)?;
+            (account_body_as_of(&past.state, past.as_of), Some(past.position))
+        }
+    };
+    let body = body.ok_or_else(|| account_not_found(account_id))?;
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position }))
+}
+
+fn not_reached() -> Problem {
+    let detail = "The log has not reached this position.";
+    Problem::unprocessable("position_not_reached", detail).param("position")
 }
 
 async fn read(shared: &Shared, request: Request) -> Result<(Parts, Bytes), Problem> {

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
+use chrono::{DateTime, SecondsFormat, Utc};
 use commands::idempotency::{Answer, Reply};
 use commands::ports::AnswerFormat;
 use domain::account::{AccountError, Owner};
@@ -62,6 +63,8 @@ struct AccountBody<'a> {
     held: Decimal,
     available: Decimal,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +125,11 @@ impl AnswerFormat for JsonAnswers {
 
 /// An account as clients see it, `None` before it is opened.
 pub(crate) fn account_body(account: &Account) -> Option<String> {
+    account_body_as_of(account, None)
+}
+
+/// The same, with the time of the event up to which it was read.
+pub(crate) fn account_body_as_of(account: &Account, as_of: Option<DateTime<Utc>>) -> Option<String> {
     let opening = account.opening.as_ref()?;
     let user_id = match &opening.owner {
         Owner::User { user_id } => Some(user_id),
@@ -135,6 +143,7 @@ pub(crate) fn account_body(account: &Account) -> Option<String> {
         held: Decimal(account.held()?),
         available: Decimal(account.available()?),
         status: account.status.name(),
+        as_of: as_of.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)),
     }))
 }
 

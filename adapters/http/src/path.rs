@@ -1,8 +1,10 @@
 //! Identifiers in paths, and queries.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use chrono::DateTime;
+use commands::ports::Moment;
 use domain::id::Id;
 use domain::{AccountId, PaymentId};
 
@@ -82,22 +84,65 @@ fn whole_numbers<const N: usize>(
     parts: &Parts,
     names: [&'static str; N],
 ) -> Result<[Option<i64>; N], Problem> {
-    let mut values = [None; N];
-    let query = parts.uri.query().unwrap_or_default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let mut numbers = [None; N];
+    for ((number, name), value) in numbers.iter_mut().zip(names).zip(parameters(parts, names)?) {
+        *number = value.map(|value| whole_number(name, &value)).transpose()?;
+    }
+    Ok(numbers)
+}
+
+fn whole_number(name: &'static str, value: &str) -> Result<i64, Problem> {
+    value.parse().ok().filter(|number: &i64| *number >= 0).ok_or_else(|| {
+        let detail = format!("`{name}` must be a whole number, 0 or more.");
+        Problem::unprocessable("wrong_type", detail).param(name)
+    })
+}
+
+/// The parameters of a query, by name. Any other parameter is refused.
+fn parameters<const N: usize>(
+    parts: &Parts,
+    names: [&'static str; N],
+) -> Result<[Option<String>; N], Problem> {
+    let mut values = [const { None }; N];
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map_err(|_| Problem::bad_request("malformed_query", "The query cannot be read."))?;
+    for (name, value) in pairs {
         let Some(index) = names.iter().position(|known| *known == name) else {
             let name: String = name.chars().take(64).collect();
             let detail = format!("There is no parameter `{name}` here.");
             return Err(Problem::unprocessable("unknown_parameter", detail).param(name));
         };
-        let Some(number) = value.parse().ok().filter(|number: &i64| *number >= 0) else {
-            let detail = format!("`{name}` must be a whole number, 0 or more.");
-            return Err(Problem::unprocessable("wrong_type", detail).param(names[index]));
-        };
-        values[index] = Some(number);
+        values[index] = Some(value);
     }
     Ok(values)
+}
+
+/// Which state of an account is asked for: the one of now, or that of a moment of the past.
+pub(crate) struct MomentQuery(pub(crate) Option<Moment>);
+
+impl<S: Send + Sync> FromRequestParts<S> for MomentQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [position, as_of, min_position] = parameters(parts, ["position", "as_of", "min_position"])?;
+        // What is read is never older than any position that a client has heard of.
+        min_position.map(|value| whole_number("min_position", &value)).transpose()?;
+        Ok(Self(match (position, as_of) {
+            (None, None) => None,
+            (Some(position), None) => Some(Moment::Position(whole_number("position", &position)?)),
+            (None, Some(as_of)) => {
+                let time = DateTime::parse_from_rfc3339(&as_of).map_err(|_| {
+                    let detail = "`as_of` must be a time such as 2026-11-25T08:30:00Z.";
+                    Problem::unprocessable("wrong_type", detail).param("as_of")
+                })?;
+                Some(Moment::Time(time.to_utc()))
+            }
+            (Some(_), Some(_)) => {
+                let detail = "Ask by `position` or by `as_of`, not by both.";
+                return Err(Problem::unprocessable("conflicting_parameters", detail).param("as_of"));
+            }
+        }))
+    }
 }
 
 /// There is no such account, or none that is a client's.

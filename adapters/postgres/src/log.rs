@@ -1,10 +1,12 @@
 //! Reading the log: in order, a payment's story, one event, and whether the database answers.
 
+mod point_in_time;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use commands::ports::{EventReader, RecordedEvent, StoreError};
-use domain::PaymentId;
+use commands::ports::{AccountAt, EventReader, Moment, RecordedEvent, StoreError};
+use domain::{AccountId, PaymentId};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgPool, Postgres, Row};
@@ -51,15 +53,17 @@ impl EventLog {
     }
 
     async fn read(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = fetch_all(&self.pool, query).await.map_err(|error| {
-            tracing::warn!(%error, "cannot read events from the log");
-            StoreError::Unavailable
-        })?;
+        let rows = fetch_all(&self.pool, query).await.map_err(|error| unavailable(&error))?;
         rows.iter()
             .map(recorded_event)
             .collect::<Result<_, _>>()
             .map_err(|error| StoreError::Damaged(error.to_string()))
     }
+}
+
+fn unavailable(error: &sqlx::Error) -> StoreError {
+    tracing::warn!(%error, "cannot read from the log");
+    StoreError::Unavailable
 }
 
 #[async_trait]
@@ -85,15 +89,12 @@ impl EventReader for EventLog {
         Ok(self.read(sqlx::query(query).bind(event_id)).await?.pop())
     }
 
+    async fn account_at(&self, account: &AccountId, moment: Moment) -> Result<Option<AccountAt>, StoreError> {
+        point_in_time::account_at(&self.pool, account, moment).await
+    }
+
     async fn head(&self) -> Result<i64, StoreError> {
-        let head = async {
-            let rows = fetch_all(&self.pool, sqlx::query("select position from event_log_head")).await?;
-            rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
-        };
-        head.await.map_err(|error: sqlx::Error| {
-            tracing::warn!(%error, "cannot read the head of the log");
-            StoreError::Unavailable
-        })
+        point_in_time::head(&self.pool).await.map_err(|error| unavailable(&error))
     }
 
     async fn grown_beyond(&self, position: i64) {

@@ -18,8 +18,8 @@ use commands::accounts::AccountCommands;
 use commands::context::CommandContext;
 use commands::idempotency::{IdempotencyKey, InFlight};
 use commands::ports::{
-    ChannelAnswer, Charge, EventReader, EventStore, LookUp, PaymentChannel, RecordedEvent, RiskRequest,
-    RiskService, RiskUnavailable, RiskVerdict, StoreError, Stored,
+    AccountAt, ChannelAnswer, Charge, EventReader, EventStore, LookUp, Moment, PaymentChannel, RecordedEvent,
+    RiskRequest, RiskService, RiskUnavailable, RiskVerdict, StoreError, Stored,
 };
 use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
 use commands::system_accounts::SystemAccounts;
@@ -81,6 +81,9 @@ impl EventReader for Untouched {
         panic!("{REACHED}")
     }
     async fn event(&self, _: &str) -> Result<Option<RecordedEvent>, StoreError> {
+        panic!("{REACHED}")
+    }
+    async fn account_at(&self, _: &AccountId, _: Moment) -> Result<Option<AccountAt>, StoreError> {
         panic!("{REACHED}")
     }
     async fn head(&self) -> Result<i64, StoreError> {

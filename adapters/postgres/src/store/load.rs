@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use commands::ports::StoreError;
 use cqrs_es::EventEnvelope;
 use cqrs_es::persist::PersistedEventRepository;
@@ -34,6 +35,7 @@ pub(super) struct Loader {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadAt {
     pub(super) position: i64,
+    pub(super) recorded_at: DateTime<Utc>,
     pub(super) event_id: Uuid,
 }
 
@@ -71,7 +73,11 @@ impl Loader {
             self.read_pages(id, first.sequence - 1, state).await?;
             fold(id, state, &tail)?;
         }
-        Ok(tail.last().map(|last| ReadAt { position: last.position, event_id: last.event_id }))
+        Ok(tail.last().map(|last| ReadAt {
+            position: last.position,
+            recorded_at: last.recorded_at,
+            event_id: last.event_id,
+        }))
     }
 
     async fn tail<A: StoredAggregate>(&self, id: &str, from: i64) -> Result<Vec<StreamRow>, StoreError> {
@@ -141,7 +147,8 @@ impl Loader {
     ) -> Result<(), StoreError> {
         while state.sequence < through {
             let query = sqlx::query(
-                "select sequence, position, event_id, event_type, event_version, payload::text from events
+                "select sequence, position, event_id, event_type, event_version, payload::text, recorded_at
+                   from events
                   where aggregate_type = $1 and aggregate_id = $2 and sequence > $3
                   order by sequence limit $4",
             )

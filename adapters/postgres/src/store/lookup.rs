@@ -1,6 +1,7 @@
 //! The two reads that most requests begin with, each batched: what is recorded under a key, and the
 //! end of a stream, which for most streams is all of it.
 
+use chrono::{DateTime, Utc};
 use commands::idempotency::{Answer, IdempotencyKey, KeyRecord};
 use commands::ports::LookUp;
 use sqlx::postgres::PgRow;
@@ -94,6 +95,7 @@ impl ReadStreams {
 pub(super) struct StreamRow {
     pub(super) sequence: i64,
     pub(super) position: i64,
+    pub(super) recorded_at: DateTime<Utc>,
     pub(super) event_id: Uuid,
     pub(super) event_type: String,
     pub(super) event_version: String,
@@ -101,9 +103,11 @@ pub(super) struct StreamRow {
 }
 
 const STREAM_ENDS: &str = "
-select l.sequence, l.position, l.event_id, l.event_type, l.event_version, l.payload::text, q.ordinal
+select l.sequence, l.position, l.event_id, l.event_type, l.event_version, l.payload::text, l.recorded_at,
+       q.ordinal
   from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as q(type, id, first, ordinal),
-       lateral (select sequence, position, event_id, event_type, event_version, payload from events e
+       lateral (select sequence, position, event_id, event_type, event_version, payload, recorded_at
+                  from events e
                  where e.aggregate_type = q.type and e.aggregate_id = q.id and e.sequence >= q.first
                  order by e.sequence desc limit $4) as l
  order by q.ordinal, l.sequence";
@@ -123,7 +127,7 @@ impl BatchedRead for ReadStreams {
         let query = sqlx::query(STREAM_ENDS).bind(types).bind(ids).bind(firsts).bind(Self::TAIL);
         let mut answers: Vec<Vec<StreamRow>> = questions.iter().map(|_| vec![]).collect();
         for row in query.fetch_all(connection).await? {
-            let ordinal: i64 = row.try_get(6)?;
+            let ordinal: i64 = row.try_get(7)?;
             let answer = usize::try_from(ordinal - 1).ok().and_then(|index| answers.get_mut(index));
             answer.ok_or(sqlx::Error::RowNotFound)?.push(StreamRow::read(&row)?);
         }
@@ -132,7 +136,7 @@ impl BatchedRead for ReadStreams {
 }
 
 impl StreamRow {
-    /// Reads `sequence, position, event_id, event_type, event_version, payload::text`.
+    /// Reads `sequence, position, event_id, event_type, event_version, payload::text, recorded_at`.
     pub(super) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             sequence: row.try_get(0)?,
@@ -141,6 +145,7 @@ impl StreamRow {
             event_type: row.try_get(3)?,
             event_version: row.try_get(4)?,
             payload: row.try_get(5)?,
+            recorded_at: row.try_get(6)?,
         })
     }
 }

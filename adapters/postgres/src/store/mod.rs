@@ -278,6 +278,7 @@ impl PostgresEventStore {
         Ok(Stored {
             state: Arc::clone(&locked.state.aggregate),
             position: read_at.map(|read_at| read_at.position),
+            recorded_at: read_at.map(|read_at| read_at.recorded_at),
             last_event_id: read_at.map(|read_at| read_at.event_id.to_string()),
         })
     }
