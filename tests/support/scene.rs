@@ -158,6 +158,13 @@ impl Scene {
         books
     }
 
+    /// Stops the engine in order, and returns its log.
+    pub(crate) fn stopped(self) -> String {
+        let Self { engine, folder, .. } = self;
+        engine.stop();
+        std::fs::read_to_string(folder.path().join("engine.log")).unwrap()
+    }
+
     /// Ends a test in which payments stay open.
     pub(crate) async fn end(self) -> Books {
         let books = self.books().await;

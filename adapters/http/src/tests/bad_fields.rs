@@ -141,7 +141,9 @@ async fn paths_and_queries_are_refused_by_name() {
     get(&long).await.is_problem(422, "too_long", Some("payment_id"));
     get("/api/v1/payments/a%00b").await.is_problem(422, "invalid_id", Some("payment_id"));
     get("/api/v1/payments/%ff/events").await.is_problem(400, "malformed_path", None);
-    get("/api/v1/accounts/acc_1?as_of=now").await.is_problem(422, "unknown_parameter", Some("as_of"));
+    get("/api/v1/accounts/acc_1?at=now").await.is_problem(422, "unknown_parameter", Some("at"));
+    get("/api/v1/payments/p?as_of=now").await.is_problem(422, "unknown_parameter", Some("as_of"));
+    get("/api/v1/accounts/acc_1?as_of=now").await.is_problem(422, "wrong_type", Some("as_of"));
     let position = get("/api/v1/accounts/acc_1?min_position=x").await;
     position.is_problem(422, "wrong_type", Some("min_position"));
 }
