@@ -2,6 +2,7 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use crate::support::client::Answer;
 use crate::support::{Payment, Scene, eventually};
@@ -274,5 +275,40 @@ async fn a_key_whose_request_outlives_the_crash_is_answered_by_recovery() {
     assert_eq!((answer.status, answer.body["status"].as_str()), (201, Some("completed")));
     assert!(answer.replayed);
     assert_eq!(scene.charged_times("p1").await, 1);
+    scene.end_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_forgets_keys_that_were_answered_three_days_ago_and_no_others() {
+    let scene = Scene::start("forget-keys");
+    scene.account("alice", "USD", "100.00").await;
+    let (old, recent) = (Payment::of("alice", "old", "1.00"), Payment::of("alice", "recent", "1.00"));
+    for payment in [&old, &recent] {
+        assert_eq!(scene.client.pay(payment).await.status, 201);
+    }
+    let mut connection = PgConnection::connect(&scene.database_url()).await.unwrap();
+    for (key, age) in [(&old.key, "73 hours"), (&recent.key, "71 hours")] {
+        sqlx::query("update idempotency_answers set answered_at = now() - $2::text::interval where key = $1")
+            .bind(key)
+            .bind(age)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    // It looks when it starts, and from time to time.
+    let scene = scene.killed_and_started_again();
+    let kept = async |connection: &mut PgConnection, key: &str| -> bool {
+        sqlx::query_scalar("select exists (select from idempotency_keys where key = $1)")
+            .bind(key)
+            .fetch_one(connection)
+            .await
+            .unwrap()
+    };
+    eventually("the old key is forgotten", async || !kept(&mut connection, &old.key).await).await;
+    assert!(kept(&mut connection, &recent.key).await);
+    assert!(scene.client.pay(&recent).await.replayed);
+    // The payment itself is never forgotten: nobody is charged again.
+    assert_eq!(scene.client.pay(&old).await.code(), "payment_exists");
+    assert_eq!(scene.charged_times("old").await, 1);
     scene.end_settled().await;
 }
