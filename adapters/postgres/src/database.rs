@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
@@ -20,9 +20,23 @@ pub enum DatabaseError {
     /// No connection.
     #[error("cannot connect to PostgreSQL: {0}")]
     Connect(#[source] sqlx::Error),
+    /// The schema is one that no release has made.
+    #[error(
+        "the schema of this database was made by a version between releases (migration {0} differs): take another database, or with `payments dev` another --data-dir"
+    )]
+    Unreleased(i64),
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
+}
+
+impl From<MigrateError> for DatabaseError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMismatch(version) => Self::Unreleased(version),
+            other => Self::Migrate(other),
+        }
+    }
 }
 
 /// A database of the engine.
