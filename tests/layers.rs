@@ -9,8 +9,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("commands", &["domain"]),
     ("projections", &["domain"]),
-    ("adapter-postgres", &["commands", "domain"]),
-    ("adapter-http", &["commands", "domain"]),
+    // The two ends of the log: the store behind the commands' ports, the projector behind the folds.
+    ("adapter-postgres", &["commands", "domain", "projections"]),
+    // Requests go to the commands, questions to the read models.
+    ("adapter-http", &["commands", "domain", "projections"]),
     ("adapter-services", &["commands", "domain"]),
     ("adapter-telemetry", &[]),
     (

@@ -6,16 +6,13 @@
 
 use std::sync::Arc;
 
-use domain::account::{AccountCommand, AccountError, Opening, Owner};
+use domain::account::{AccountCommand, AccountError, FUNDING, Opening, Owner};
 use domain::{AccountId, Currency, Money, PostingId, UserId};
 
 use crate::idempotency::{Answer, InFlight, KeyConflict, KeyedRequest, Reply};
 use crate::ports::{AnswerFormat, EventStore, StoreError};
 use crate::system_accounts::{SHARDS, SystemAccounts};
 use crate::unit::{Receipt, Refusal, Step, Unit};
-
-/// Where deposits come from and withdrawals go.
-pub const FUNDING: &str = "funding";
 
 /// What may be asked of an account from outside.
 #[derive(Debug, Clone)]

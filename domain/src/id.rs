@@ -127,13 +127,26 @@ impl AccountId {
     pub fn of_system(purpose: &str, currency: Currency, shard: u32) -> Result<Self, IdError> {
         Self::parse(&format!("{purpose}:{}:{shard}", currency.code()))
     }
+
+    /// Whether it is a shard of the system's account for a purpose.
+    #[must_use]
+    pub fn is_of_system(&self, purpose: &str) -> bool {
+        self.as_str().strip_prefix(purpose).is_some_and(|shard| shard.starts_with(':'))
+    }
 }
 
 impl PostingId {
     /// The posting that a payment makes: the capture of its hold and the credit of settlement.
     #[must_use]
     pub fn of_payment(payment: &PaymentId) -> Self {
-        Self::trusted(payment.as_str())
+        Self { text: Arc::clone(&payment.text), kind: PhantomData }
+    }
+
+    /// The payment that makes this posting. A posting does not know whether a payment makes it:
+    /// those of deposits and withdrawals have names of their own.
+    #[must_use]
+    pub fn payment(&self) -> PaymentId {
+        Id { text: Arc::clone(&self.text), kind: PhantomData }
     }
 }
 

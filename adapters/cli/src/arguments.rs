@@ -126,12 +126,12 @@ pub(crate) struct DevArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga \\\n    \
+Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga,projector \\\n    \
 --risk-url https://risk.example --channel-url https://channel.example")]
 pub(crate) struct ServeArguments {
     /// What this process does: `api` answers requests and drives their payments, `saga` takes up
-    /// payments that another process left.
-    #[arg(long, value_delimiter = ',', default_value = "api,saga")]
+    /// payments that another process left, `projector` keeps the read models up with the log.
+    #[arg(long, value_delimiter = ',', default_value = "api,saga,projector")]
     pub(crate) roles: Vec<Role>,
     /// Where the API listens.
     #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
@@ -154,6 +154,8 @@ pub(crate) enum Role {
     Api,
     /// Recovery of payments that nobody drives.
     Saga,
+    /// Balances, statements and payments as they are read.
+    Projector,
 }
 
 #[derive(Debug, Args)]

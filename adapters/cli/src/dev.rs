@@ -87,7 +87,7 @@ impl Dev {
 
     /// Serves until `stop`, then drains and stops what was started, PostgreSQL last.
     pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
-        let Self { engine, listener, sandbox, postgres } = self;
+        let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
         {

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_http::{Api, HttpSettings, JsonAnswers};
+use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
 use adapter_postgres::answered_requests::AnsweredRequests;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
+use adapter_postgres::projector::{Progress, Projector};
+use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
 use adapter_services::breaker::BreakerSettings;
 use adapter_services::channel::{ChannelSettings, HttpChannel};
 use adapter_services::risk::{HttpRisk, RiskSettings};
+use adapter_telemetry::Meters;
+use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
 use commands::ports::{AnswerFormat, EventStore};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
+use projections::ports::ReadModels;
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -27,6 +32,8 @@ use crate::settings::Settings;
 const MOST_RECOVERING: usize = 1_024;
 /// How often old answers are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+/// How long a scrape waits for the database.
+const METRICS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the engine's neighbours are.
 pub(crate) struct Neighbours {
@@ -43,6 +50,7 @@ pub(crate) struct Engine {
     recovery_interval: Duration,
     answered_requests: AnsweredRequests,
     keep_answers: Duration,
+    projector: Option<Projector>,
 }
 
 impl Engine {
@@ -57,6 +65,9 @@ impl Engine {
         };
         let store = PostgresEventStore::start(&database, store_settings);
         let log = EventLog::new(&database).told_of(store.positions());
+        let progress = Progress::default();
+        let projector = Projector::new(&database, progress.clone()).told_of(store.positions());
+        let read_models: Arc<dyn ReadModels> = Arc::new(PostgresReadModels::new(&database, progress));
         let store: Arc<dyn EventStore> = Arc::new(store);
         let breaker = BreakerSettings {
             failures_to_open: settings.services.breaker_failures,
@@ -90,6 +101,8 @@ impl Engine {
             saga: Arc::clone(&saga),
             store,
             reader: Arc::new(log),
+            metrics: Arc::new(Measured { meters: Meters::start()?, read_models: Arc::clone(&read_models) }),
+            read_models,
             settings: http_settings(settings),
         };
         Ok(Self {
@@ -99,19 +112,39 @@ impl Engine {
             recovery_interval: Duration::from_millis(settings.saga.recovery_interval_ms),
             answered_requests: AnsweredRequests::new(&database),
             keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
+            projector: Some(projector),
         })
     }
 
     /// What goes on without being asked for, until the task is aborted.
-    pub(crate) fn background(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn background(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let (saga, projecting) = (self.saga_role(), self.projector_role());
+        async move {
+            tokio::join!(saga, projecting);
+        }
+    }
+
+    /// Takes up payments that nobody drives, and forgets old answers.
+    pub(crate) fn saga_role(&self) -> impl Future<Output = ()> + Send + use<> {
         let (recovery, forgetting) = (self.recovery(), self.forgetting());
         async move {
             tokio::join!(recovery, forgetting);
         }
     }
 
+    /// Keeps the read models up with the log; once.
+    pub(crate) fn projector_role(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let projector = self.projector.take();
+        async move {
+            match projector {
+                Some(projector) => projector.run().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Forgets requests that were answered long ago.
-    fn forgetting(&self) -> impl Future<Output = ()> + Send + 'static {
+    fn forgetting(&self) -> impl Future<Output = ()> + Send + use<> {
         let (answered_requests, keep) = (self.answered_requests.clone(), self.keep_answers);
         async move {
             loop {
@@ -125,7 +158,7 @@ impl Engine {
     }
 
     /// Takes up payments that nobody drives.
-    fn recovery(&self) -> impl Future<Output = ()> + Send + 'static {
+    fn recovery(&self) -> impl Future<Output = ()> + Send + use<> {
         let (saga, open_payments) = (Arc::clone(&self.saga), Arc::clone(&self.open_payments));
         let interval = self.recovery_interval;
         async move {
@@ -147,6 +180,28 @@ impl Engine {
                 tokio::time::sleep(interval).await;
             }
         }
+    }
+}
+
+/// What is measured, read when it is asked for.
+struct Measured {
+    meters: Meters,
+    read_models: Arc<dyn ReadModels>,
+}
+
+#[async_trait]
+impl Metrics for Measured {
+    async fn render(&self) -> String {
+        let status = tokio::time::timeout(METRICS_PATIENCE, self.read_models.status()).await;
+        // Without the database there is no news of the projections; the last values stay.
+        for status in status.into_iter().flatten().flatten() {
+            let stopped = status.failure.is_some();
+            self.meters.projection(&status.name, status.position, status.lag, stopped);
+        }
+        self.meters.render().unwrap_or_else(|error| {
+            tracing::error!(error, "cannot render the metrics");
+            String::new()
+        })
     }
 }
 

@@ -17,11 +17,14 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         risk_url: options.risk_url,
         channel_url: options.channel_url,
     };
-    let engine = Engine::build(&neighbours, &settings).await?;
+    let mut engine = Engine::build(&neighbours, &settings).await?;
     let shutdown = Shutdown::listen()?;
     let mut tasks = JoinSet::new();
     if options.roles.contains(&Role::Saga) {
-        tasks.spawn(engine.background());
+        tasks.spawn(engine.saga_role());
+    }
+    if options.roles.contains(&Role::Projector) {
+        tasks.spawn(engine.projector_role());
     }
     if !options.roles.contains(&Role::Api) {
         shutdown.requested().await;

@@ -9,13 +9,17 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use commands::accounts::{AccountRequest, AccountRequestError, Movement};
 use commands::idempotency::{Answer, KeyedRequest};
-use domain::{AccountId, PostingId};
+use domain::{AccountId, Money, PaymentId, PostingId};
+use projections::ports::{AsOf, Projection};
+use projections::{AccountBalance, AccountEntry};
+use serde::Serialize;
 
-use crate::answers::{account_body_as_of, render, respond};
+use crate::answers::{Decimal, account_body_as_of, balance_body, render, respond};
 use crate::fields::{Field, Fields};
 use crate::keyed::{self, RequestHash};
-use crate::path::{AccountPath, MomentQuery, account_not_found};
+use crate::path::{AccountPath, MomentQuery, PageQuery, account_not_found};
 use crate::problem::{self, Problem};
+use crate::reading::{self, Cursor, Page};
 use crate::shared::{Shared, lost};
 use crate::{body, ids, trace};
 
@@ -81,25 +85,100 @@ pub(crate) async fn unfreeze(
     execute(&shared, AccountRequest::Unfreeze { account_id }, keyed).await
 }
 
-/// `GET /api/v1/accounts/{account_id}`: the balance, as the log has it now or had it at a moment.
+/// `GET /api/v1/accounts/{account_id}`: the balance as the read model has it, or as the log had it at
+/// a moment.
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
     AccountPath(account_id): AccountPath,
-    MomentQuery(moment): MomentQuery,
+    MomentQuery { moment, min_position }: MomentQuery,
 ) -> Result<Response, Problem> {
     let (body, position) = match moment {
         None => {
-            let stored = shared.api.store.account(&account_id).await.map_err(problem::read_failed)?;
-            (account_body_as_of(&stored.state, stored.recorded_at), stored.position)
+            let AsOf { value, position, recorded_at } = balance(&shared, &account_id, min_position).await?;
+            (value.map(|row| balance_body(&row, recorded_at)), position)
         }
         Some(moment) => {
             let read = shared.api.reader.account_at(&account_id, moment).await;
             let past = read.map_err(problem::read_failed)?.ok_or_else(not_reached)?;
-            (account_body_as_of(&past.state, past.as_of), Some(past.position))
+            (account_body_as_of(&past.state, past.as_of), past.position)
         }
     };
     let body = body.ok_or_else(|| account_not_found(account_id))?;
-    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position }))
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: Some(position) }))
+}
+
+/// The balance row of an account. One that is not there (yet) is looked for again when the read model
+/// has all that the log had: an account that was just opened is never said not to be.
+async fn balance(
+    shared: &Shared,
+    account_id: &AccountId,
+    min_position: Option<i64>,
+) -> Result<AsOf<Option<AccountBalance>>, Problem> {
+    let read_models = &shared.api.read_models;
+    reading::wait_for(shared, Projection::AccountBalances, min_position).await?;
+    let read = read_models.balance(account_id).await.map_err(reading::unreadable)?;
+    if read.value.is_some() {
+        return Ok(read);
+    }
+    reading::wait_for_head(shared, Projection::AccountBalances).await?;
+    read_models.balance(account_id).await.map_err(reading::unreadable)
+}
+
+/// A line of a statement as clients see it.
+#[derive(Serialize)]
+struct EntryView<'a> {
+    position: i64,
+    event_id: String,
+    r#type: &'a str,
+    posting_id: &'a PostingId,
+    payment_id: Option<&'a PaymentId>,
+    /// Less than zero where money left.
+    amount: Decimal,
+    currency: &'static str,
+    /// What was posted to the account behind this line.
+    balance: Decimal,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    recorded_at: String,
+}
+
+/// `GET /api/v1/accounts/{account_id}/entries`: the statement, newest line first.
+pub(crate) async fn entries(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    query: PageQuery,
+) -> Result<Response, Problem> {
+    reading::wait_for(&shared, Projection::AccountEntries, query.min_position).await?;
+    // One more than asked for tells whether there is more.
+    let read = shared.api.read_models.entries(&account_id, query.before, query.limit + 1).await;
+    let AsOf { value: mut lines, position, recorded_at } = read.map_err(reading::unreadable)?;
+    if lines.is_empty() {
+        // No lines (yet), or no such account.
+        let read = balance(&shared, &account_id, None).await?;
+        read.value.ok_or_else(|| account_not_found(account_id))?;
+    }
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let has_more = lines.len() > limit;
+    lines.truncate(limit);
+    let next_cursor = lines.last().filter(|_| has_more).map(|line| Cursor(line.position).text());
+    let data = lines.iter().map(entry_view).collect();
+    let as_of = recorded_at.map(reading::time);
+    Ok(render(&Page { data, has_more, next_cursor, position, as_of }.answer()))
+}
+
+fn entry_view(line: &AccountEntry) -> EntryView<'_> {
+    EntryView {
+        position: line.position,
+        event_id: line.event_id.to_string(),
+        r#type: &line.event_type,
+        posting_id: &line.posting_id,
+        payment_id: line.payment_id.as_ref(),
+        amount: Decimal(line.amount),
+        currency: line.amount.currency.code(),
+        balance: Decimal(Money::new(line.balance, line.amount.currency)),
+        reference: line.reference.as_deref(),
+        recorded_at: reading::time(line.recorded_at),
+    }
 }
 
 fn not_reached() -> Problem {

@@ -7,12 +7,13 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode};
 use axum::response::Response;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use commands::idempotency::{Answer, Reply};
 use commands::ports::AnswerFormat;
 use domain::account::{AccountError, Owner};
 use domain::payment::{FailureReason, PaymentStatus, RiskAssessment};
 use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
+use projections::AccountBalance;
 use serde::{Serialize, Serializer};
 
 use crate::edge::TRACE_ID;
@@ -143,8 +144,24 @@ pub(crate) fn account_body_as_of(account: &Account, as_of: Option<DateTime<Utc>>
         held: Decimal(account.held()?),
         available: Decimal(account.available()?),
         status: account.status.name(),
-        as_of: as_of.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        as_of: as_of.map(crate::reading::time),
     }))
+}
+
+/// A row of the read model as clients see it, with the time up to which the log is folded.
+pub(crate) fn balance_body(row: &AccountBalance, as_of: Option<DateTime<Utc>>) -> String {
+    let amount = |minor| Decimal(Money::new(minor, row.currency));
+    json_text(&AccountBody {
+        account_id: &row.account_id,
+        user_id: row.user_id.as_ref(),
+        currency: row.currency.code(),
+        posted: amount(row.posted),
+        held: amount(row.held),
+        // The domain keeps holds within what is posted, so it fits.
+        available: amount(row.posted.saturating_sub(row.held)),
+        status: row.status.name(),
+        as_of: as_of.map(crate::reading::time),
+    })
 }
 
 /// What a caller is told whose payment takes longer than it can wait.

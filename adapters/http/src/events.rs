@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chrono::SecondsFormat;
 use commands::idempotency::Answer;
 use commands::ports::RecordedEvent;
 use domain::Money;
@@ -128,7 +127,7 @@ fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
         sequence: event.sequence,
         r#type: &event.event_type,
         version: &event.event_version,
-        recorded_at: event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        recorded_at: crate::reading::time(event.recorded_at),
         aggregate: AggregateView { r#type: &event.aggregate_type, id: &event.aggregate_id },
         payload,
         correlation_id: &event.correlation_id,

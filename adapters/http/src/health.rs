@@ -6,8 +6,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use projections::ports::ProjectionStatus;
+use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, json_text};
+use crate::reading;
 use crate::shared::Shared;
 
 /// Longer than this is as good as no answer to whoever watches.
@@ -16,6 +19,40 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// 200 while the process runs.
 pub(crate) async fn live() -> Response {
     ok(r#"{"status":"ok"}"#)
+}
+
+/// How far a projection is, for whoever looks why this process is not quite well.
+#[derive(Serialize)]
+struct ProjectionHealth {
+    name: String,
+    position: i64,
+    lag: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at: Option<Stopped>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rebuilding: bool,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    position: i64,
+    event_id: String,
+    reason: String,
+    trace_id: String,
+    since: String,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    database: &'static str,
+    projections: Vec<ProjectionHealth>,
+}
+
+/// Everything that is measured, in Prometheus' text format.
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let text = shared.api.metrics.render().await;
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 /// 200 while requests can be served.
@@ -28,8 +65,30 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
         return Err(not_ready("The event store of this process has broken off; restart the process."));
     }
     match tokio::time::timeout(PATIENCE, shared.api.reader.is_up()).await {
-        Ok(true) => Ok(ok(r#"{"status":"ready","database":"up"}"#)),
-        Ok(false) | Err(_) => Err(not_ready("The database does not answer.")),
+        Ok(true) => {}
+        Ok(false) | Err(_) => return Err(not_ready("The database does not answer.")),
+    }
+    // A projection that is behind or stopped keeps no payment from being made: it is told, no more.
+    let status = tokio::time::timeout(PATIENCE, shared.api.read_models.status()).await;
+    let Ok(Ok(status)) = status else { return Err(not_ready("The read models do not answer.")) };
+    let projections = status.into_iter().map(health_of).collect();
+    let body = json_text(&Ready { status: "ready", database: "up", projections });
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn health_of(status: ProjectionStatus) -> ProjectionHealth {
+    ProjectionHealth {
+        name: status.name,
+        position: status.position,
+        lag: status.lag,
+        stopped_at: status.failure.map(|failure| Stopped {
+            position: failure.position,
+            event_id: failure.event_id,
+            reason: failure.reason,
+            trace_id: failure.traceparent.split('-').nth(1).unwrap_or_default().to_owned(),
+            since: reading::time(failure.since),
+        }),
+        rebuilding: status.rebuilding.is_some() || status.outdated,
     }
 }
 

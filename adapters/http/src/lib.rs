@@ -6,6 +6,7 @@
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
 //! | `payments`, `accounts`, `events`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
+//! | `reading` | waiting for the read models, pages, cursors |
 //! | `keyed` | idempotency keys and the hash of what was asked |
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
@@ -28,6 +29,7 @@ mod keyed;
 mod path;
 mod payments;
 mod problem;
+mod reading;
 pub mod router;
 pub mod server;
 mod settings;
@@ -41,4 +43,4 @@ pub use events::event_json;
 pub use router::router;
 pub use server::{Drained, serve};
 pub use settings::HttpSettings;
-pub use shared::Api;
+pub use shared::{Api, Metrics};

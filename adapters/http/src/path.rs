@@ -3,13 +3,17 @@
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use commands::ports::Moment;
 use domain::id::Id;
+use domain::payment::PaymentStatus;
 use domain::{AccountId, PaymentId};
+use projections::ports::PaymentFilter;
 
+use crate::answers::client_status;
 use crate::fields;
 use crate::problem::Problem;
+use crate::reading::Cursor;
 
 /// The payment that a path names.
 pub(crate) struct PaymentPath(pub(crate) PaymentId);
@@ -57,9 +61,20 @@ pub(crate) struct LogQuery {
     pub(crate) limit: u32,
 }
 
-impl LogQuery {
-    const DEFAULT_LIMIT: u32 = 100;
-    const MOST: u32 = 1_000;
+/// Entries of a page where no limit is given.
+const DEFAULT_LIMIT: u32 = 100;
+/// Most entries of a page.
+const MOST: u32 = 1_000;
+
+fn page_limit(limit: Option<i64>) -> Result<u32, Problem> {
+    match limit.map(u32::try_from) {
+        None => Ok(DEFAULT_LIMIT),
+        Some(Ok(limit @ 1..=MOST)) => Ok(limit),
+        Some(_) => {
+            let detail = format!("`limit` must be 1 to {MOST}.");
+            Err(Problem::unprocessable("out_of_range", detail).param("limit"))
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for LogQuery {
@@ -67,15 +82,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LogQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let [after, limit] = whole_numbers(parts, ["after", "limit"])?;
-        let limit = match limit.map(u32::try_from) {
-            None => Self::DEFAULT_LIMIT,
-            Some(Ok(limit @ 1..=Self::MOST)) => limit,
-            Some(_) => {
-                let detail = format!("`limit` must be 1 to {}.", Self::MOST);
-                return Err(Problem::unprocessable("out_of_range", detail).param("limit"));
-            }
-        };
-        Ok(Self { after: after.unwrap_or(0), limit })
+        Ok(Self { after: after.unwrap_or(0), limit: page_limit(limit)? })
     }
 }
 
@@ -117,31 +124,107 @@ fn parameters<const N: usize>(
     Ok(values)
 }
 
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageQuery {
+    /// Goes on from before this position.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: u32,
+    /// What the read model must have folded.
+    pub(crate) min_position: Option<i64>,
+}
+
+impl PageQuery {
+    fn read(
+        cursor: Option<String>,
+        limit: Option<String>,
+        min_position: Option<String>,
+    ) -> Result<Self, Problem> {
+        Ok(Self {
+            before: cursor.map(|text| Cursor::read(&text)).transpose()?.map(|cursor| cursor.0),
+            limit: page_limit(limit.map(|value| whole_number("limit", &value)).transpose()?)?,
+            min_position: min_position.map(|value| whole_number("min_position", &value)).transpose()?,
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [cursor, limit, min_position] = parameters(parts, ["cursor", "limit", "min_position"])?;
+        Self::read(cursor, limit, min_position)
+    }
+}
+
+/// Which payments are asked for, and which page of them.
+pub(crate) struct PaymentsQuery {
+    pub(crate) filter: PaymentFilter,
+    pub(crate) page: PageQuery,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PaymentsQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let names = ["user_id", "status", "from", "to", "cursor", "limit", "min_position"];
+        let [user_id, status, from, to, cursor, limit, min_position] = parameters(parts, names)?;
+        let filter = PaymentFilter {
+            user_id: user_id.map(|text| fields::id(&text, "user_id")).transpose()?,
+            statuses: status.map(|name| statuses(&name)).transpose()?.unwrap_or_default(),
+            from: from.map(|text| moment("from", &text)).transpose()?,
+            to: to.map(|text| moment("to", &text)).transpose()?,
+        };
+        Ok(Self { filter, page: PageQuery::read(cursor, limit, min_position)? })
+    }
+}
+
+/// The saga's steps behind a status that clients see.
+fn statuses(name: &str) -> Result<Vec<PaymentStatus>, Problem> {
+    let begun = || PaymentStatus::ALL.into_iter().filter(|status| *status != PaymentStatus::New);
+    let found: Vec<_> = begun().filter(|status| client_status(*status) == name).collect();
+    if found.is_empty() {
+        let mut known: Vec<&str> = begun().map(client_status).collect();
+        known.dedup();
+        let mut seen = std::collections::BTreeSet::new();
+        known.retain(|name| seen.insert(*name));
+        let detail = format!("`status` must be one of `{}`.", known.join("`, `"));
+        return Err(Problem::unprocessable("invalid_value", detail).param("status"));
+    }
+    Ok(found)
+}
+
+/// A time such as 2026-11-25T08:30:00Z.
+fn moment(name: &'static str, text: &str) -> Result<DateTime<Utc>, Problem> {
+    DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).map_err(|_| {
+        let detail = format!("`{name}` must be a time such as 2026-11-25T08:30:00Z.");
+        Problem::unprocessable("wrong_type", detail).param(name)
+    })
+}
+
 /// Which state of an account is asked for: the one of now, or that of a moment of the past.
-pub(crate) struct MomentQuery(pub(crate) Option<Moment>);
+pub(crate) struct MomentQuery {
+    pub(crate) moment: Option<Moment>,
+    /// What the read model must have folded.
+    pub(crate) min_position: Option<i64>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for MomentQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let [position, as_of, min_position] = parameters(parts, ["position", "as_of", "min_position"])?;
-        // What is read is never older than any position that a client has heard of.
-        min_position.map(|value| whole_number("min_position", &value)).transpose()?;
-        Ok(Self(match (position, as_of) {
+        let min_position = min_position.map(|value| whole_number("min_position", &value)).transpose()?;
+        let moment = match (position, as_of) {
             (None, None) => None,
             (Some(position), None) => Some(Moment::Position(whole_number("position", &position)?)),
-            (None, Some(as_of)) => {
-                let time = DateTime::parse_from_rfc3339(&as_of).map_err(|_| {
-                    let detail = "`as_of` must be a time such as 2026-11-25T08:30:00Z.";
-                    Problem::unprocessable("wrong_type", detail).param("as_of")
-                })?;
-                Some(Moment::Time(time.to_utc()))
-            }
+            (None, Some(as_of)) => Some(Moment::Time(moment("as_of", &as_of)?)),
             (Some(_), Some(_)) => {
                 let detail = "Ask by `position` or by `as_of`, not by both.";
                 return Err(Problem::unprocessable("conflicting_parameters", detail).param("as_of"));
             }
-        }))
+        };
+        Ok(Self { moment, min_position })
     }
 }
 

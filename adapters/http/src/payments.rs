@@ -1,4 +1,6 @@
-//! Payments: asking for one, and reading one.
+//! Payments: asking for one, reading one, listing them.
+
+pub(crate) mod list;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -162,6 +164,10 @@ struct PaymentView<'a> {
     transaction_id: Option<&'a TransactionId>,
     failure: Option<FailureView>,
     risk: Option<RiskView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
     metadata: &'a std::collections::BTreeMap<String, String>,
 }
 
@@ -180,7 +186,7 @@ struct RiskView<'a> {
     reason: Option<&'a str>,
 }
 
-/// `GET /api/v1/payments/{payment_id}`.
+/// `GET /api/v1/payments/{payment_id}`: as the log has it now.
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
     PaymentPath(payment_id): PaymentPath,
@@ -223,6 +229,8 @@ fn view<'a>(payment: &'a Payment, details: &'a PaymentDetails) -> PaymentView<'a
             detail: failure_detail(failure, Some(details.amount)),
         }),
         risk: payment.risk.as_ref().map(risk_view),
+        created_at: None,
+        updated_at: None,
         metadata: &details.metadata,
     }
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::{accounts, edge, events, health, payments};
@@ -22,11 +23,12 @@ pub fn router(api: Api) -> Router {
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/payment", post(payments::create))
-        .route("/api/v1/payments", post(payments::create))
+        .route("/api/v1/payments", post(payments::create).get(list::list))
         .route("/api/v1/payments/{payment_id}", get(payments::show))
         .route("/api/v1/payments/{payment_id}/events", get(events::story))
         .route("/api/v1/accounts", post(accounts::open))
         .route("/api/v1/accounts/{account_id}", get(accounts::show))
+        .route("/api/v1/accounts/{account_id}/entries", get(accounts::entries))
         .route("/api/v1/accounts/{account_id}/deposits", post(accounts::deposit))
         .route("/api/v1/accounts/{account_id}/withdrawals", post(accounts::withdraw))
         .route("/api/v1/accounts/{account_id}/freeze", post(accounts::freeze))
@@ -35,6 +37,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/api/v1/events/{event_id}", get(events::show))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(answer_panic))

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::ports::{EventReader, EventStore};
 use commands::saga::PaymentSaga;
+use projections::ports::ReadModels;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
@@ -24,8 +26,19 @@ pub struct Api {
     pub store: Arc<dyn EventStore>,
     /// The log, for people.
     pub reader: Arc<dyn EventReader>,
+    /// Balances, statements, payments.
+    pub read_models: Arc<dyn ReadModels>,
+    /// What is measured.
+    pub metrics: Arc<dyn Metrics>,
     /// Limits.
     pub settings: HttpSettings,
+}
+
+/// What is measured, for whoever scrapes it.
+#[async_trait]
+pub trait Metrics: Send + Sync {
+    /// All of it in Prometheus' text format.
+    async fn render(&self) -> String;
 }
 
 /// The API while it is served.

@@ -6,6 +6,8 @@
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
 //! | [`log`] | reading the log by position, by payment, by event |
+//! | [`projector`] | the read models kept up with the log, built anew, compared with it |
+//! | [`read_models`] | reading them |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
@@ -16,4 +18,6 @@ pub mod database;
 pub mod embedded;
 pub mod log;
 pub mod open_payments;
+pub mod projector;
+pub mod read_models;
 pub mod store;

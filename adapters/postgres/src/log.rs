@@ -1,6 +1,8 @@
 //! Reading the log: in order, a payment's story, one event, and whether the database answers.
 
+pub(crate) mod pages;
 mod point_in_time;
+pub(crate) mod stretch;
 
 use std::time::Duration;
 

@@ -1,8 +1,12 @@
-//! Telemetry: for now the logs; traces and metrics by OpenTelemetry join them here.
+//! Telemetry: logs and metrics; traces by OpenTelemetry join them here.
 //!
 //! Logs go to stderr, because stdout belongs to what a command prints for its user (`ready ...`).
 
+mod meters;
+
 use tracing_subscriber::EnvFilter;
+
+pub use meters::Meters;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -131,6 +131,24 @@ impl AccountEvent {
         }
     }
 
+    /// The amount that this event is about, `None` where none is moved.
+    #[must_use]
+    pub const fn amount(&self) -> Option<Money> {
+        match self {
+            Self::FundsDeposited { amount, .. }
+            | Self::FundsWithdrawn { amount, .. }
+            | Self::FundsHeld { amount, .. }
+            | Self::HoldCaptured { amount, .. }
+            | Self::HoldReleased { amount, .. }
+            | Self::FundsCredited { amount, .. }
+            | Self::FundsDebited { amount, .. } => Some(*amount),
+            Self::AccountOpened(_)
+            | Self::AccountFrozen { .. }
+            | Self::AccountUnfrozen
+            | Self::AccountClosed => None,
+        }
+    }
+
     /// The event's name in the log, on Kafka and in the API.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -36,6 +36,9 @@ use crate::money::{Currency, Money};
 /// change here needs no version number that somebody could forget to raise.
 pub const FOLD_SOURCE: &str = concat!(include_str!("mod.rs"), include_str!("event.rs"));
 
+/// The purpose of the system accounts on which deposits and withdrawals have their other leg.
+pub const FUNDING: &str = "funding";
+
 /// Whether an account may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +55,12 @@ pub enum AccountStatus {
 }
 
 impl AccountStatus {
+    /// The status of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Unopened, Self::Active, Self::Frozen, Self::Closed].into_iter().find(|s| s.name() == name)
+    }
+
     /// The name used in the API and in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {

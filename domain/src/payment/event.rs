@@ -67,6 +67,23 @@ pub enum CaptureMode {
     Manual,
 }
 
+impl CaptureMode {
+    /// The name used in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Automatic => "automatic",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// The mode of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Automatic, Self::Manual].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// How the risk service sees a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -70,6 +70,27 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
+    /// All of them, in the order in which a payment may come to them.
+    pub const ALL: [Self; 11] = [
+        Self::New,
+        Self::Initiated,
+        Self::Assessed,
+        Self::Rejected,
+        Self::Reserved,
+        Self::OutcomeUnknown,
+        Self::Authorized,
+        Self::Completed,
+        Self::Failed,
+        Self::Voided,
+        Self::NeedsReview,
+    ];
+
+    /// The status of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// The name used in the API and in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -9,6 +9,7 @@ mod bad_requests;
 mod sockets;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -25,10 +26,12 @@ use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
 use commands::system_accounts::SystemAccounts;
 use commands::unit::{Receipt, Unit};
 use domain::{Account, AccountId, Payment, PaymentId};
+use projections::ports::{AsOf, PaymentFilter, Projection, ProjectionStatus, ReadError, ReadModels};
+use projections::{AccountBalance, AccountEntry, PaymentRow};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, HttpSettings, JsonAnswers, router};
+use crate::{Api, HttpSettings, JsonAnswers, Metrics, router};
 
 const REACHED: &str = "SECRET: a request has come through to a port";
 
@@ -97,6 +100,42 @@ impl EventReader for Untouched {
     }
 }
 
+#[async_trait]
+impl ReadModels for Untouched {
+    async fn balance(&self, _: &AccountId) -> Result<AsOf<Option<AccountBalance>>, ReadError> {
+        panic!("{REACHED}")
+    }
+    async fn entries(
+        &self,
+        _: &AccountId,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<AsOf<Vec<AccountEntry>>, ReadError> {
+        panic!("{REACHED}")
+    }
+    async fn payments(
+        &self,
+        _: &PaymentFilter,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<AsOf<Vec<PaymentRow>>, ReadError> {
+        panic!("{REACHED}")
+    }
+    async fn reached(&self, _: Projection, _: i64, _: Duration) -> Result<bool, ReadError> {
+        panic!("{REACHED}")
+    }
+    async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError> {
+        panic!("{REACHED}")
+    }
+}
+
+#[async_trait]
+impl Metrics for Untouched {
+    async fn render(&self) -> String {
+        panic!("{REACHED}")
+    }
+}
+
 fn api_on(settings: HttpSettings, runs: bool) -> Api {
     let store: Arc<dyn EventStore> = Arc::new(Untouched { runs });
     let system = Arc::new(SystemAccounts::starting_at(0));
@@ -116,6 +155,8 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         saga: Arc::new(saga),
         store,
         reader: Arc::new(Untouched { runs }),
+        read_models: Arc::new(Untouched { runs }),
+        metrics: Arc::new(Untouched { runs }),
         settings,
     }
 }

@@ -1,0 +1,80 @@
+//! A stretch of the log, decoded for folding.
+
+use domain::id::Id;
+use domain::{Account, Payment};
+use projections::{Fact, Kind, LogEvent};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row, ValueRef};
+
+use crate::store::{StoredAggregate, decode};
+
+/// The events behind a position, up to and with another. Positions have no gap, so both ends bound
+/// how much is read.
+pub(crate) async fn stretch(
+    connection: &mut PgConnection,
+    after: i64,
+    through: i64,
+) -> Result<Vec<LogEvent>, sqlx::Error> {
+    let rows = sqlx::query(STRETCH).bind(after).bind(through).fetch_all(connection).await?;
+    rows.iter().map(log_event).collect()
+}
+
+/// The events of one aggregate up to and with a position.
+pub(crate) async fn of_aggregate(
+    connection: &mut PgConnection,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    through: i64,
+) -> Result<Vec<LogEvent>, sqlx::Error> {
+    let query = sqlx::query(
+        "select position, sequence, event_id, recorded_at, aggregate_type, aggregate_id, event_type,
+                event_version, payload
+           from events where aggregate_type = $1 and aggregate_id = $2 and position <= $3 order by sequence",
+    );
+    let rows = query.bind(aggregate_type).bind(aggregate_id).bind(through).fetch_all(connection).await?;
+    rows.iter().map(log_event).collect()
+}
+
+/// What a fold needs of each event, in the order of the log.
+const STRETCH: &str = "
+select position, sequence, event_id, recorded_at, aggregate_type, aggregate_id, event_type, event_version,
+       payload
+  from events where position > $1 and position <= $2 order by position";
+
+/// An event of [`STRETCH`]. What this program cannot read is not an error here: it stops the read
+/// models that need it, and no others.
+pub(crate) fn log_event(row: &PgRow) -> Result<LogEvent, sqlx::Error> {
+    let kind: &str = row.try_get(4)?;
+    let fact = match kind {
+        "account" => fact::<Account, _>(row, Kind::Account, Fact::Account)?,
+        "payment" => fact::<Payment, _>(row, Kind::Payment, Fact::Payment)?,
+        other => Fact::Unreadable {
+            kind: Kind::Other,
+            reason: format!("there is no aggregate of the type {other}"),
+        },
+    };
+    Ok(LogEvent {
+        position: row.try_get(0)?,
+        sequence: row.try_get(1)?,
+        event_id: row.try_get(2)?,
+        recorded_at: row.try_get(3)?,
+        fact,
+    })
+}
+
+fn fact<A: StoredAggregate, K>(
+    row: &PgRow,
+    kind: Kind,
+    happened: impl FnOnce(Id<K>, A::Event) -> Fact,
+) -> Result<Fact, sqlx::Error> {
+    let (id, event_type, version): (&str, &str, &str) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+    // As the server keeps it: JSON text, which is parsed once, into the event.
+    let payload = row.try_get_raw(8)?;
+    let payload = if payload.is_null() { Ok("") } else { payload.as_str() };
+    let read = || -> Result<Fact, String> {
+        let payload = payload.map_err(|error| error.to_string())?;
+        let event = decode::<A>(event_type, version, payload).map_err(|error| error.to_string())?;
+        Ok(happened(Id::parse(id).map_err(|error| error.to_string())?, event))
+    };
+    Ok(read().unwrap_or_else(|reason| Fact::Unreadable { kind, reason }))
+}

@@ -1,0 +1,298 @@
+//! Keeps the read models up with the log.
+//!
+//! ```text
+//! log ── stretch ── decode ── fold (pure, per read model) ── rows + checkpoint: one transaction
+//! ```
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `checkpoints` | how far each projection has come |
+//! | `tables` | how rows are loaded and written |
+//! | `progress` | telling readers in this process |
+//! | [`rebuild`] | building a read model anew, and comparing it with the log |
+//!
+//! Start at [`Projector::run`].
+//!
+//! **Invariants:** a projection's rows and its checkpoint change in one transaction, so each event
+//! counts once whatever is killed. One process works per projection, the holder of its advisory lock;
+//! the checkpoint's row, locked in each transaction, decides where two think that they are it.
+//! Projections at the same position read the log together; one that an event stops falls behind alone.
+
+mod checkpoints;
+mod progress;
+pub mod rebuild;
+mod tables;
+
+use std::time::{Duration, Instant};
+
+use projections::Stopped;
+use projections::ports::Projection;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::database::Database;
+use crate::log::stretch::stretch;
+
+use self::checkpoints::{Advance, Checkpoint};
+pub use self::progress::Progress;
+use self::rebuild::Rebuild;
+use self::tables::Following;
+pub(crate) use self::tables::{balance, entry, fold_hash, payment};
+
+/// Most events that one transaction folds.
+const MOST_EVENTS: i64 = 2_000;
+/// Rows that each projection keeps in memory between transactions.
+const KEPT_ROWS: usize = 50_000;
+/// How soon a projector looks for what other processes have appended.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Least time between two transactions: under load the events of a moment share one.
+const LEAST_PAUSE: Duration = Duration::from_millis(5);
+/// How often a stopped projection tries its event again, and a stand-by asks for the lock.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// First half of the advisory locks: "projector of a payment engine". The second is the projection.
+const LOCK_CLASS: i32 = 0x7061_7902;
+
+/// Folds the log into the read models.
+#[derive(Debug)]
+pub struct Projector {
+    database: Database,
+    appended: Option<watch::Receiver<i64>>,
+    progress: Progress,
+}
+
+/// A projection that this process works on.
+struct Member {
+    projection: Projection,
+    following: Box<dyn Following>,
+    checkpoint: Checkpoint,
+    /// Not before then, when an event has stopped it.
+    retry_at: Option<Instant>,
+}
+
+/// Why the work on a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A rebuild has put other rows in place, or another projector has been at work.
+    #[error("{0} was moved by another process")]
+    Moved(&'static str),
+}
+
+/// Projections that this process works on, and those whose rows it builds anew first.
+#[derive(Default)]
+struct Work {
+    members: Vec<Member>,
+    rebuilding: Vec<Projection>,
+    rebuilds: JoinSet<(Projection, Result<rebuild::Rebuilt, rebuild::RebuildError>)>,
+}
+
+impl Projector {
+    /// A projector of a database.
+    #[must_use]
+    pub fn new(database: &Database, progress: Progress) -> Self {
+        Self { database: database.clone(), appended: None, progress }
+    }
+
+    /// The same, told at once of what this process appends.
+    #[must_use]
+    pub fn told_of(mut self, appended: watch::Receiver<i64>) -> Self {
+        self.appended = Some(appended);
+        self
+    }
+
+    /// Works until it is dropped. Whatever goes wrong is logged, and tried again.
+    pub async fn run(self) {
+        loop {
+            match self.work().await {
+                Ok(never) => match never {},
+                Err(Broken::Moved(name)) => {
+                    tracing::info!(projection = name, "moved by another process; going on from there");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the projector lost its work and begins again");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn work(&self) -> Result<std::convert::Infallible, Broken> {
+        let mut connection = PgConnection::connect_with(&live(&self.database.options)).await?;
+        checkpoints::begin(&mut connection).await?;
+        let mut work = Work::default();
+        let mut ask_again = Instant::now();
+        loop {
+            if work.members.len() < Projection::ALL.len() && Instant::now() >= ask_again {
+                self.take_over(&mut connection, &mut work).await?;
+                ask_again = Instant::now() + TRY_AGAIN;
+            }
+            let began = Instant::now();
+            match self.step(&mut connection, &mut work.members).await? {
+                0 => self.wait(&work.members).await,
+                MOST_EVENTS => {}
+                _ => tokio::time::sleep(LEAST_PAUSE.saturating_sub(began.elapsed())).await,
+            }
+        }
+    }
+
+    /// Takes the projections that nobody works on.
+    async fn take_over(&self, connection: &mut PgConnection, work: &mut Work) -> Result<(), Broken> {
+        while let Some(ended) = work.rebuilds.try_join_next() {
+            let (projection, rebuilt) =
+                ended.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
+            work.rebuilding.retain(|rebuilding| *rebuilding != projection);
+            match rebuilt {
+                Ok(rebuilt) => tracing::info!(projection = projection.name(), rebuilt.position, "built anew"),
+                Err(error) => tracing::error!(projection = projection.name(), %error, "not built anew"),
+            }
+        }
+        for (number, projection) in (0_i32..).zip(Projection::ALL) {
+            let at_work = work.members.iter().any(|member| member.projection == projection);
+            if at_work || work.rebuilding.contains(&projection) {
+                continue;
+            }
+            let query = sqlx::query_scalar("select pg_try_advisory_lock($1, $2)");
+            if !query.bind(LOCK_CLASS).bind(number).fetch_one(&mut *connection).await? {
+                continue;
+            }
+            let checkpoint = checkpoints::read(connection, projection).await?;
+            let name = projection.name();
+            if checkpoint.current {
+                tracing::info!(projection = name, checkpoint.position, "projecting");
+                let following = tables::following(projection);
+                work.members.push(Member { projection, following, checkpoint, retry_at: None });
+            } else {
+                tracing::warn!(projection = name, "its rows were made by another fold: building it anew");
+                let database = self.database.clone();
+                work.rebuilding.push(projection);
+                work.rebuilds.spawn(async move {
+                    (projection, Rebuild::new(&database, &[projection]).run(&rebuild::Silent).await)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes those that are furthest behind a stretch further. Returns how many events it had.
+    async fn step(&self, connection: &mut PgConnection, members: &mut [Member]) -> Result<i64, Broken> {
+        let now = Instant::now();
+        let mut ready: Vec<&mut Member> =
+            members.iter_mut().filter(|member| member.retry_at.is_none_or(|at| at <= now)).collect();
+        let Some(lowest) = ready.iter().map(|member| member.checkpoint.position).min() else {
+            return Ok(0);
+        };
+        let others = ready.iter().map(|member| member.checkpoint.position);
+        let through = others.filter(|position| *position > lowest).min().unwrap_or(i64::MAX);
+        let events = stretch(connection, lowest, through.min(lowest + MOST_EVENTS)).await?;
+        let Some(last) = events.last() else { return Ok(0) };
+        ready.retain(|member| member.checkpoint.position == lowest);
+        let mut advances = Vec::with_capacity(ready.len());
+        for member in &mut ready {
+            let stopped = member.following.fold(connection, &events).await?;
+            advances.push(advance_to(member, &events, last.position, stopped));
+        }
+        commit(connection, &mut ready, &advances).await?;
+        for (member, advance) in ready.into_iter().zip(&advances) {
+            member.following.written(KEPT_ROWS);
+            member.moved(advance);
+            self.progress.reached(member.projection, advance.position);
+        }
+        Ok(last.position - lowest)
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&self, members: &[Member]) {
+        let highest = members.iter().map(|member| member.checkpoint.position).max();
+        match (self.appended.clone(), highest) {
+            (Some(mut appended), Some(highest)) => {
+                // Late or without a sender: either way it is time to look.
+                let _ = tokio::time::timeout(LOOK_AGAIN, appended.wait_for(|last| *last > highest)).await;
+            }
+            (None, Some(_)) => tokio::time::sleep(LOOK_AGAIN).await,
+            (_, None) => tokio::time::sleep(TRY_AGAIN).await,
+        }
+    }
+}
+
+/// A connection that works on the tables that are read.
+fn live(options: &PgConnectOptions) -> PgConnectOptions {
+    in_schema(options, "read_models").application_name("payments projector")
+}
+
+/// A connection that finds the read models' tables in a schema.
+fn in_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
+    options
+        .clone()
+        .options([("search_path", format!("{schema},public"))])
+        .log_statements(tracing::log::LevelFilter::Trace)
+}
+
+fn advance_to(
+    member: &Member,
+    events: &[projections::LogEvent],
+    last: i64,
+    stopped: Option<Stopped>,
+) -> Advance {
+    let position = stopped.as_ref().map_or(last, |stopped| stopped.position - 1);
+    let reached = events.iter().rev().find(|event| event.position == position);
+    Advance {
+        projection: member.projection,
+        position,
+        recorded_at: reached.map(|event| event.recorded_at),
+        stopped_at: stopped.map(|stopped| (stopped.position, stopped.event_id, stopped.reason.to_string())),
+    }
+}
+
+/// Rows and checkpoints in one transaction.
+async fn commit(
+    connection: &mut PgConnection,
+    members: &mut [&mut Member],
+    advances: &[Advance],
+) -> Result<(), Broken> {
+    let mut transaction = connection.begin().await?;
+    let projections: Vec<Projection> = members.iter().map(|member| member.projection).collect();
+    let locked = checkpoints::lock(&mut transaction, &projections).await?;
+    for member in members.iter_mut() {
+        let found = locked.iter().find(|(projection, ..)| *projection == member.projection);
+        let expected = (member.projection, member.checkpoint.position, member.checkpoint.generation);
+        if found != Some(&expected) {
+            return Err(Broken::Moved(member.projection.name()));
+        }
+        member.following.write(&mut transaction).await?;
+    }
+    checkpoints::advance(&mut transaction, advances).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+impl Member {
+    fn moved(&mut self, advance: &Advance) {
+        let was_failed = self.checkpoint.failed;
+        self.checkpoint.position = advance.position;
+        self.checkpoint.failed = advance.stopped_at.is_some();
+        let projection = self.projection.name();
+        match &advance.stopped_at {
+            Some((position, event_id, reason)) => {
+                self.retry_at = Some(Instant::now() + TRY_AGAIN);
+                if !was_failed {
+                    tracing::error!(
+                        projection,
+                        position,
+                        %event_id,
+                        reason,
+                        "a projection stopped at an event that it cannot fold; others go on"
+                    );
+                }
+            }
+            None => {
+                self.retry_at = None;
+                if was_failed {
+                    tracing::info!(projection, position = advance.position, "goes on");
+                }
+            }
+        }
+    }
+}

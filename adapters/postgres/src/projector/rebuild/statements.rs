@@ -1,0 +1,112 @@
+//! Statements that name the tables of a read model: PostgreSQL takes no parameter for a name, and a
+//! statement that is put together from strings is one that nobody has read.
+
+use projections::ports::Projection;
+
+/// Empty tables for a build; what an older build has left goes.
+pub(super) const fn begin(projection: Projection) -> [&'static str; 2] {
+    match projection {
+        Projection::AccountBalances => [
+            "drop table if exists read_models_next.account_balances",
+            "create table read_models_next.account_balances
+                (like read_models.account_balances including all)",
+        ],
+        Projection::AccountEntries => [
+            "drop table if exists read_models_next.account_entries",
+            "create table read_models_next.account_entries (like read_models.account_entries including all)",
+        ],
+        Projection::Payments => [
+            "drop table if exists read_models_next.payments",
+            "create table read_models_next.payments (like read_models.payments including all)",
+        ],
+    }
+}
+
+/// An empty table that ends with the transaction.
+pub(super) const fn temporary(projection: Projection) -> &'static str {
+    match projection {
+        Projection::AccountBalances => {
+            "create temporary table account_balances (like read_models.account_balances including all)
+                on commit drop"
+        }
+        Projection::AccountEntries => {
+            "create temporary table account_entries (like read_models.account_entries including all)
+                on commit drop"
+        }
+        Projection::Payments => {
+            "create temporary table payments (like read_models.payments including all) on commit drop"
+        }
+    }
+}
+
+/// The built table takes the place of the one that is read, which is kept.
+pub(super) const fn swap(projection: Projection) -> [&'static str; 3] {
+    match projection {
+        Projection::AccountBalances => [
+            "drop table if exists read_models_old.account_balances",
+            "alter table read_models.account_balances set schema read_models_old",
+            "alter table read_models_next.account_balances set schema read_models",
+        ],
+        Projection::AccountEntries => [
+            "drop table if exists read_models_old.account_entries",
+            "alter table read_models.account_entries set schema read_models_old",
+            "alter table read_models_next.account_entries set schema read_models",
+        ],
+        Projection::Payments => [
+            "drop table if exists read_models_old.payments",
+            "alter table read_models.payments set schema read_models_old",
+            "alter table read_models_next.payments set schema read_models",
+        ],
+    }
+}
+
+/// The table that the last swap replaced goes.
+pub(super) const fn drop_old(projection: Projection) -> &'static str {
+    match projection {
+        Projection::AccountBalances => "drop table if exists read_models_old.account_balances",
+        Projection::AccountEntries => "drop table if exists read_models_old.account_entries",
+        Projection::Payments => "drop table if exists read_models_old.payments",
+    }
+}
+
+/// Rows of the live table that are not those of the built one, which the search path finds: key,
+/// position of the live row, of the built row, both rows as JSON, and how many differ in all. Rows are
+/// compared by their bytes, since `json` knows no equality.
+pub(super) const fn compare(projection: Projection) -> &'static str {
+    match projection {
+        Projection::AccountBalances => {
+            "select key, live.position, built.position, to_json(live)::text, to_json(built)::text,
+                    count(*) over ()
+               from (select account_id as key, position, l from read_models.account_balances l) as live
+               full join (select account_id as key, position, b from account_balances b) as built using (key)
+              where live.l is null or built.b is null or live.l::record *<> built.b::record
+              order by key limit $1"
+        }
+        Projection::AccountEntries => {
+            "select live.key, live.position, built.position, to_json(live.l)::text, to_json(built.b)::text,
+                    count(*) over ()
+               from (select account_id as key, position, l from read_models.account_entries l) as live
+               full join (select account_id as key, position, b from account_entries b) as built
+                 using (key, position)
+              where live.l is null or built.b is null or live.l::record *<> built.b::record
+              order by 1, 2 limit $1"
+        }
+        Projection::Payments => {
+            "select key, live.position, built.position, to_json(live.l)::text, to_json(built.b)::text,
+                    count(*) over ()
+               from (select payment_id as key, position, l from read_models.payments l) as live
+               full join (select payment_id as key, position, b from payments b) as built using (key)
+              where live.l is null or built.b is null or live.l::record *<> built.b::record
+              order by key limit $1"
+        }
+    }
+}
+
+/// How many rows the live table has.
+pub(super) const fn count(projection: Projection) -> &'static str {
+    match projection {
+        Projection::AccountBalances => "select count(*) from read_models.account_balances",
+        Projection::AccountEntries => "select count(*) from read_models.account_entries",
+        Projection::Payments => "select count(*) from read_models.payments",
+    }
+}

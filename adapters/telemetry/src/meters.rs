@@ -1,0 +1,83 @@
+//! What is measured, for Prometheus to scrape.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Gauge, MeterProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TextEncoder};
+
+/// The instruments of this process. Names are those of the contract, so no unit is added to them.
+#[derive(Debug)]
+pub struct Meters {
+    registry: Registry,
+    // Ends with it.
+    _provider: SdkMeterProvider,
+    projection_position: Gauge<i64>,
+    projection_lag: Gauge<i64>,
+    projection_stopped: Gauge<i64>,
+}
+
+impl Meters {
+    /// Starts measuring.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn start() -> Result<Self, String> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .map_err(|error| error.to_string())?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("payments");
+        let gauge =
+            |name: &'static str, says: &'static str| meter.i64_gauge(name).with_description(says).build();
+        Ok(Self {
+            projection_position: gauge("projection_position", "Position up to which the log is folded."),
+            projection_lag: gauge("projection_lag", "Events of the log that are not folded yet."),
+            projection_stopped: gauge(
+                "projection_stopped",
+                "1 while an event that cannot be folded stops it.",
+            ),
+            registry,
+            _provider: provider,
+        })
+    }
+
+    /// How far a projection is: position, events behind it, whether an event stops it.
+    pub fn projection(&self, name: &str, position: i64, lag: i64, stopped: bool) {
+        let labels = [KeyValue::new("projection", name.to_owned())];
+        self.projection_position.record(position, &labels);
+        self.projection_lag.record(lag, &labels);
+        self.projection_stopped.record(i64::from(stopped), &labels);
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A text that says what is wrong.
+    pub fn render(&self) -> Result<String, String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_projection_is_measured_by_its_names() {
+        let meters = Meters::start().unwrap();
+        meters.projection("payments", 41, 2, false);
+        meters.projection("payments", 42, 1, true);
+        let text = meters.render().unwrap();
+        for line in [
+            "projection_position{projection=\"payments\"} 42",
+            "projection_lag{projection=\"payments\"} 1",
+            "projection_stopped{projection=\"payments\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+    }
+}
