@@ -53,18 +53,19 @@ async fn an_account_is_opened_filled_and_emptied_and_every_answer_says_where_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_balance_that_is_read_is_that_of_the_accounts_last_event() {
+async fn the_balance_that_is_read_is_as_of_a_position_and_its_time() {
     let scene = Scene::start("position");
     let account = scene.account("alice", "USD", "10.00").await;
     scene.account("bob", "USD", "10.00").await;
     let paid = scene.client.pay(&Payment::of("alice", "p1", "1.00")).await;
-    let path = format!("/api/v1/accounts/{account}");
-    let read = scene.client.get(&path).await;
-    // Capture and credit stand behind the completion: the payer's own last event is the capture.
+    let last = paid.body["position"].as_i64().unwrap();
+    let read = scene.client.get(&format!("/api/v1/accounts/{account}?min_position={last}")).await;
+    // Capture and credit stand behind the completion, and nothing came after them.
     let story = scene.story("p1").await;
-    let captured = story.iter().find(|(name, _)| name == "HoldCaptured").unwrap().1;
-    assert_eq!((&read.body["available"], read.body["position"].as_i64()), (&json!("9.00"), Some(captured)));
-    assert_eq!(paid.body["position"].as_i64(), story.last().map(|(_, position)| *position));
+    assert_eq!(story.last().map(|(_, position)| *position), Some(last));
+    assert_eq!((&read.body["available"], read.body["position"].as_i64()), (&json!("9.00"), Some(last)));
+    let at_last = scene.client.get(&format!("/api/v1/events?after={}", last - 1)).await;
+    assert_eq!(read.body["as_of"], at_last.body["data"][0]["recorded_at"]);
     scene.end_settled().await;
 }
 
@@ -128,7 +129,7 @@ async fn a_frozen_account_takes_money_in_and_lets_none_out_until_it_is_unfrozen(
     assert_refused(&call(&scene, &account, "withdrawals", &usd("1.00")).await, 422, "account_frozen");
     let filled = call(&scene, &account, "deposits", &usd("5.00")).await;
     assert_eq!((filled.status, &filled.body["available"]), (201, &json!("15.00")));
-    let read = scene.client.get(&format!("/api/v1/accounts/{account}")).await;
+    let read = scene.client.account(&account).await;
     assert_eq!(read.body["status"], "frozen");
 
     let unfrozen = call(&scene, &account, "unfreeze", &json!({})).await;
@@ -151,7 +152,7 @@ async fn accounts_that_are_not_a_clients_do_not_exist_for_it() {
     assert_eq!(ids.len(), 2, "funding and settlement: {ids:?}");
     ids.push("acc_00000000000000000000000000000000".to_owned());
     for id in ids {
-        let read = scene.client.get(&format!("/api/v1/accounts/{id}")).await;
+        let read = scene.client.account(&id).await;
         assert_refused(&read, 404, "account_not_found");
         for (path, body) in [
             ("deposits", usd("1.00")),

@@ -98,7 +98,7 @@ async fn a_balance_of_the_past_is_the_fold_of_the_log_up_to_it() {
         }
     }
     let account = &accounts[0];
-    let now = scene.client.get(&format!("/api/v1/accounts/{account}")).await;
+    let now = scene.client.account(account).await;
     let again = format!("/api/v1/accounts/{account}?as_of={}", now.body["as_of"].as_str().unwrap());
     assert_eq!(scene.client.get(&again).await.body["posted"], now.body["posted"]);
     scene.end_settled().await;

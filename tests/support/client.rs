@@ -145,6 +145,19 @@ impl Client {
         id
     }
 
+    /// Position of the last event, as the engine tells it.
+    pub(crate) async fn head(&self) -> i64 {
+        let ready = self.get("/readyz").await;
+        let projection = &ready.body["projections"][0];
+        projection["position"].as_i64().unwrap() + projection["lag"].as_i64().unwrap()
+    }
+
+    /// An account with all that has happened to it until now.
+    pub(crate) async fn account(&self, account_id: &str) -> Answer {
+        let head = self.head().await;
+        self.get(&format!("/api/v1/accounts/{account_id}?min_position={head}")).await
+    }
+
     pub(crate) async fn payment(&self, payment_id: &str) -> Answer {
         self.get(&format!("/api/v1/payments/{payment_id}")).await
     }

@@ -124,7 +124,7 @@ impl Scene {
 
     /// `(posted, held, available)` of an account.
     pub(crate) async fn balance(&self, account_id: &str) -> [String; 3] {
-        let account = self.client.get(&format!("/api/v1/accounts/{account_id}")).await;
+        let account = self.client.account(account_id).await;
         assert_eq!(account.status, 200, "{}", account.text);
         ["posted", "held", "available"].map(|field| account.body[field].as_str().unwrap().to_owned())
     }

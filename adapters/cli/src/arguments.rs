@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Look into the event log: list, show, follow, verify.
     Events(EventsArguments),
+    /// The read models: how far they are, rebuild them, compare them with the log.
+    Projections(ProjectionsArguments),
 }
 
 /// Where the tools find the database.
@@ -94,6 +96,51 @@ pub(crate) enum EventsTool {
         /// End with one JSON object on a line of its own.
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A name is account_balances, account_entries, payments, or `all`.\n\
+Exit status: 0 all is well, 1 it could not be done, 2 wrong usage, 3 `verify` found a difference.\n\n\
+Examples:\n  payments projections --data-dir ./payments-data list\n  \
+payments projections rebuild all\n  payments projections verify account_balances --json")]
+pub(crate) struct ProjectionsArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(subcommand)]
+    pub(crate) tool: ProjectionsTool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectionsTool {
+    /// How far each is, how far behind, and which event stops it.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build it anew from the log, beside what is read, and swap. Reads go on; interrupted, repeat it:
+    /// it goes on where it was.
+    Rebuild {
+        /// Which.
+        name: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fold the log anew and compare; names each row that differs and the event where they part.
+    Verify {
+        /// Which.
+        name: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop the tables that the last rebuild replaced.
+    DropOld {
+        /// Which.
+        name: String,
     },
 }
 

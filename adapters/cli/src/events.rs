@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ::projections::{Audit, Happened};
 use adapter_postgres::database::Database;
 use adapter_postgres::embedded::EmbeddedPostgres;
 use adapter_postgres::log::EventLog;
@@ -10,7 +11,6 @@ use adapter_postgres::store::decode;
 use commands::ports::{EventReader, RecordedEvent};
 use domain::{Account, AccountId, Payment, PaymentId};
 use indicatif::{ProgressBar, ProgressStyle};
-use projections::{Audit, Happened};
 use serde_json::json;
 
 use crate::Failure;
@@ -21,7 +21,7 @@ use crate::signals::Shutdown;
 /// Events that one query reads.
 const PAGE: u32 = 5_000;
 /// What a script is told when the log is not in order.
-const FOUND_WRONG: u8 = 3;
+pub(crate) const FOUND_WRONG: u8 = 3;
 
 pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
     let log = EventLog::new(&connect(&options.database).await?);
@@ -41,7 +41,7 @@ pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
 }
 
 /// The tools read; they bring no schema up to date.
-async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
+pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
     let url = match (&database.database_url, &database.data_dir) {
         (Some(url), _) => url.clone(),
         (None, Some(folder)) => EmbeddedPostgres::database_url_for(folder)?,

@@ -7,6 +7,8 @@ mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod progress;
+mod projections;
 mod sandbox;
 mod serve;
 mod settings;
@@ -47,6 +49,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
+        Command::Projections(options) => return projections::run(options).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -31,7 +31,14 @@ const FRESH: Duration = Duration::from_millis(10);
 pub struct PostgresReadModels {
     pool: PgPool,
     progress: Progress,
-    shared: Arc<Mutex<Option<(Instant, Vec<(String, i64)>)>>>,
+    shared: Arc<Mutex<Option<Positions>>>,
+}
+
+/// The position of each projection by name, and when they were read.
+#[derive(Debug)]
+struct Positions {
+    read_at: Instant,
+    by_name: Vec<(String, i64)>,
 }
 
 impl PostgresReadModels {
@@ -51,12 +58,13 @@ impl PostgresReadModels {
     /// The position of a projection, read at most every few milliseconds for all who wait.
     async fn position(&self, projection: Projection) -> Result<i64, ReadError> {
         let mut shared = self.shared.lock().await;
-        if shared.as_ref().is_none_or(|(read_at, _)| read_at.elapsed() > FRESH) {
+        if shared.as_ref().is_none_or(|positions| positions.read_at.elapsed() > FRESH) {
             let rows = self.read(sqlx::query("select name, position from projections")).await?;
-            let positions = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-            *shared = Some((Instant::now(), positions.collect::<Result<_, _>>().map_err(damaged)?));
+            let by_name = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+            let by_name = by_name.collect::<Result<_, _>>().map_err(damaged)?;
+            *shared = Some(Positions { read_at: Instant::now(), by_name });
         }
-        let positions = shared.iter().flat_map(|(_, positions)| positions);
+        let positions = shared.iter().flat_map(|positions| &positions.by_name);
         Ok(positions.filter(|(name, _)| name == projection.name()).map(|(_, position)| *position).sum())
     }
 }
