@@ -145,10 +145,24 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(database_url: &str, sandbox: &SandboxProcess, log: &Path) -> Self {
+        Self::start_as("api,saga,projector", database_url, sandbox, log)
+    }
+
+    /// Starts one that plays these roles.
+    pub(crate) fn start_as(roles: &str, database_url: &str, sandbox: &SandboxProcess, log: &Path) -> Self {
         let mut environment = IMPATIENT.to_vec();
         environment.push(("DATABASE_URL", database_url));
-        let arguments =
-            ["serve", "--listen", "127.0.0.1:0", "--risk-url", sandbox.url(), "--channel-url", sandbox.url()];
+        let arguments = [
+            "serve",
+            "--roles",
+            roles,
+            "--listen",
+            "127.0.0.1:0",
+            "--risk-url",
+            sandbox.url(),
+            "--channel-url",
+            sandbox.url(),
+        ];
         Self { process: Process::start(&arguments, &environment, log) }
     }
 

@@ -180,7 +180,7 @@ pub(crate) struct ServeArguments {
     /// payments that another process left, `projector` keeps the read models up with the log.
     #[arg(long, value_delimiter = ',', default_value = "api,saga,projector")]
     pub(crate) roles: Vec<Role>,
-    /// Where the API listens.
+    /// Where the API listens; without the role `api` only /healthz, /readyz and /metrics are there.
     #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// The database, for instance postgres://user:password@host:5432/payments.

@@ -71,10 +71,6 @@ async fn list(database: &Database, json: bool) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if status.is_empty() {
-        writeln!(output, "no projector has ever run on this database")?;
-        return Ok(ExitCode::SUCCESS);
-    }
     writeln!(output, "{:<18} {:>12} {:>10}  {:<24} STATE", "PROJECTION", "POSITION", "LAG", "AS OF")?;
     for status in &status {
         let as_of =

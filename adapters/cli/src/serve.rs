@@ -26,10 +26,8 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
-    if !options.roles.contains(&Role::Api) {
-        shutdown.requested().await;
-        return Ok(());
-    }
+    // Every process tells how it is, whatever it does.
+    engine.api.settings.only_health = !options.roles.contains(&Role::Api);
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;

@@ -21,6 +21,20 @@ pub fn router(api: Api) -> Router {
 }
 
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+    let health = Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    let served = if shared.api.settings.only_health { health } else { health.merge(api_routes()) };
+    served
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn_with_state(Arc::clone(&shared), edge::pass))
+        .with_state(shared)
+}
+
+fn api_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/api/v1/payment", post(payments::create))
         .route("/api/v1/payments", post(payments::create).get(list::list))
@@ -35,14 +49,6 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
         .route("/api/v1/events", get(events::log))
         .route("/api/v1/events/{event_id}", get(events::show))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(from_fn_with_state(Arc::clone(&shared), edge::pass))
-        .with_state(shared)
 }
 
 async fn no_such_path() -> Problem {

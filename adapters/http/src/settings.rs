@@ -25,6 +25,8 @@ pub struct HttpSettings {
     pub shutdown_notice: Duration,
     /// How long requests and commands may take to end at shutdown; recovery does the rest.
     pub drain_timeout: Duration,
+    /// Only health and metrics are served: the process plays other roles than the API's.
+    pub only_health: bool,
     /// Whether traces are recorded. What a client says about it is not trusted.
     pub sampled: bool,
 }
@@ -41,6 +43,7 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(60),
             shutdown_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
+            only_health: false,
             sampled: true,
         }
     }

@@ -174,19 +174,23 @@ impl ReadModels for PostgresReadModels {
 
     async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError> {
         let query = sqlx::query(
-            "select p.name, p.position, greatest(h.position - p.position, 0), p.recorded_at, p.fold_hash,
-                    b.position, to_regclass('read_models_old.' || p.name) is not null,
+            "select name, coalesce(p.position, 0), greatest(h.position - coalesce(p.position, 0), 0),
+                    p.recorded_at, p.fold_hash, b.position,
+                    to_regclass('read_models_old.' || name) is not null,
                     p.failed_position, p.failed_event_id, p.failed_reason, p.failed_traceparent, p.failed_at
-               from projections p cross join event_log_head h left join projection_builds b using (name)
-              order by p.name",
+               from unnest($1::text[]) with ordinality as known(name, number) cross join event_log_head h
+               left join projections p using (name) left join projection_builds b using (name)
+              order by number",
         );
-        let rows = self.read(query).await?;
+        let rows = self.read(query.bind(Projection::ALL.map(Projection::name).as_slice())).await?;
         rows.iter().map(status).collect::<Result<_, _>>().map_err(damaged)
     }
 }
 
 fn status(row: &PgRow) -> Result<ProjectionStatus, sqlx::Error> {
-    let (name, hash): (String, &[u8]) = (row.try_get(0)?, row.try_get(4)?);
+    // Without a row no projector has run on this database yet.
+    let (name, hash): (String, Option<&[u8]>) = (row.try_get(0)?, row.try_get(4)?);
+    let ours = Projection::named(&name).map(fold_hash);
     let failure = match row.try_get::<Option<i64>, _>(7)? {
         None => None,
         Some(position) => Some(ProjectionFailure {
@@ -198,7 +202,7 @@ fn status(row: &PgRow) -> Result<ProjectionStatus, sqlx::Error> {
         }),
     };
     Ok(ProjectionStatus {
-        outdated: Projection::named(&name).is_none_or(|projection| fold_hash(projection) != hash),
+        outdated: hash.is_some_and(|hash| ours.is_none_or(|ours| ours != hash)),
         name,
         position: row.try_get(1)?,
         lag: row.try_get(2)?,

@@ -135,13 +135,12 @@ impl Rebuild {
             if comparable { self.compare(&mut connection, &mut build, watcher).await? } else { vec![] };
 
         watcher.phase("catching up");
-        loop {
-            let head = head(&mut connection).await?;
-            if head - build.position() <= CLOSE {
-                break;
-            }
-            build.aim(head);
+        // At least once to the head, so that what cannot be folded shows before the swap.
+        let mut distance = i64::MAX;
+        while distance > CLOSE {
+            build.aim(head(&mut connection).await?);
             build.run(&mut connection, watcher).await?;
+            distance = head(&mut connection).await? - build.position();
         }
         watcher.phase("swapping");
         let position = self.swap(&mut connection, &mut build).await?;

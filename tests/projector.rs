@@ -1,0 +1,199 @@
+//! The read models follow the log: through crashes, take-overs, events that cannot be folded.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+use crate::support::parts::{Parts, tool};
+use crate::support::process::Server;
+use crate::support::{Acknowledged, Books, Chance, Load, Payment, eventually};
+
+/// How often a projector is killed.
+const KILLS: u32 = 20;
+
+/// Fails the test unless the read models are what the log says, each event counted once.
+pub(crate) async fn read_models_are_right(database_url: &str, books: &Books) {
+    let (status, stdout, stderr) = tool(database_url, &["projections", "verify", "all", "--json"]);
+    assert_eq!(status, Some(0), "{stdout}{stderr}");
+    let compared: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(compared.len(), 3, "{stdout}");
+    for projection in &compared {
+        assert_eq!(projection["position"].as_i64(), Some(books.events), "{projection}");
+        assert_eq!(projection["different"], 0, "{projection}");
+    }
+    // Beside the engine's own folds: the books of these tests, which read the log by themselves.
+    let mut connection = PgConnection::connect(database_url).await.unwrap();
+    let balances: Vec<(String, i64, i64)> =
+        sqlx::query_as("select account_id, posted, held from read_models.account_balances")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(balances.len(), books.posted.len());
+    for (account, posted, held) in balances {
+        assert_eq!((posted, held), (books.posted[&account], books.held[&account]), "{account}");
+    }
+    let sums: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select account_id, sum(amount)::bigint, (array_agg(balance order by position desc))[1]
+           from read_models.account_entries group by account_id",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    for (account, sum, last) in sums {
+        assert_eq!((sum, last), (books.posted[&account], books.posted[&account]), "{account}");
+    }
+    let completed: i64 =
+        sqlx::query_scalar("select count(*) from read_models.payments where status = 'completed'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(usize::try_from(completed).unwrap(), books.completed.len());
+}
+
+/// Waits until every projection has come to the end of the log.
+pub(crate) async fn caught_up(database_url: &str) {
+    let mut connection = PgConnection::connect(database_url).await.unwrap();
+    eventually("the projections are at the end of the log", async || {
+        let behind: i64 = sqlx::query_scalar(
+            "select count(*) from projections p, event_log_head h where p.position < h.position",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        behind == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projectors_that_are_killed_count_each_event_once() {
+    let parts = Parts::start("projector-kills").await;
+    for user in 0..8 {
+        parts.client.funded(&format!("kill{user}"), "1000000.00").await;
+    }
+    let told = Acknowledged::default();
+    let load = Load::start(&[parts.api.url()], 16, 8, "kill", &told);
+    let mut chance = Chance::new("projector-kills");
+    let mut projector = parts.projector();
+    for _ in 0..KILLS {
+        tokio::time::sleep(Duration::from_millis(chance.between(20, 400))).await;
+        projector.kill();
+        projector = parts.projector();
+    }
+    load.stop().await;
+    told.all_answered_cleanly(Duration::from_secs(10));
+    let url = parts.database.url();
+    crate::support::books::settled(&url).await;
+    caught_up(&url).await;
+    let books = Books::audit(&url).await;
+    assert!(books.completed.len() > 100, "{} payments are no load", books.completed.len());
+    read_models_are_right(&url, &books).await;
+    projector.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_stands_by_takes_over() {
+    let parts = Parts::start("projector-standby").await;
+    let (first, second) = (parts.projector(), parts.projector());
+    let account = parts.client.funded("alice", "10.00").await;
+    assert_eq!(parts.client.account(&account).await.body["available"], "10.00");
+    first.kill();
+    let paid = parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    assert_eq!(paid.status, 201, "{}", paid.text);
+    // Whichever was at work, the other is now.
+    assert_eq!(parts.client.account(&account).await.body["available"], "9.00");
+    second.stop();
+}
+
+/// The answer of `/readyz` for a projection.
+async fn health(server: &Server, projection: &str) -> Value {
+    let ready = crate::support::Client::new(server.url()).get("/readyz").await;
+    assert_eq!(ready.status, 200, "{}", ready.text);
+    let projections = ready.body["projections"].as_array().unwrap().clone();
+    projections.into_iter().find(|found| found["name"] == projection).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_folded_stops_its_projections_alone_until_it_is_mended() {
+    let parts = Parts::start("projector-poison").await;
+    let account = parts.client.funded("alice", "10.00").await;
+    let paid = parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    let head = paid.body["position"].as_i64().unwrap();
+    let mut forger = parts.forger().await;
+    let (poisoned, event_id, payload): (i64, String, String) = sqlx::query_as(
+        "select position, event_id::text, payload::text from events where event_type = 'FundsHeld'",
+    )
+    .fetch_one(&mut forger)
+    .await
+    .unwrap();
+    let change = "update events set payload = $2::json where position = $1";
+    sqlx::query(change).bind(poisoned).bind(r#"{"FundsHeld":{}}"#).execute(&mut forger).await.unwrap();
+
+    let projector = parts.projector();
+    eventually("payments goes on", async || health(&projector, "payments").await["position"] == head).await;
+    // Statements read account events too: a hold is no line, but what cannot be read may be one.
+    for stopped in ["account_balances", "account_entries"] {
+        eventually("it stops", async || health(&projector, stopped).await["stopped_at"].is_object()).await;
+        let found = health(&projector, stopped).await;
+        assert_eq!(found["position"].as_i64(), Some(poisoned - 1), "nothing is skipped: {found}");
+        assert_eq!(found["stopped_at"]["position"].as_i64(), Some(poisoned));
+        assert_eq!(found["stopped_at"]["event_id"], Value::String(event_id.clone()));
+        assert!(found["stopped_at"]["reason"].as_str().unwrap().contains("missing field"), "{found}");
+        assert_eq!(found["stopped_at"]["trace_id"].as_str().unwrap().len(), 32);
+        let (status, listed, _) = parts.tool(&["projections", "list"]);
+        assert_eq!(status, Some(0));
+        let line = listed.lines().find(|line| line.starts_with(stopped)).unwrap();
+        assert!(
+            line.contains(&format!("stopped at position {poisoned}")) && line.contains(&event_id),
+            "{line}"
+        );
+        let metrics = crate::support::Client::new(projector.url()).get("/metrics").await.text;
+        assert!(metrics.contains(&format!("projection_stopped{{projection=\"{stopped}\"}} 1")), "{metrics}");
+    }
+    assert!(health(&projector, "payments").await["stopped_at"].is_null());
+    let log = parts.projector_log();
+    assert_eq!(log.matches("cannot fold; others go on").count(), 2, "told once each: {log}");
+    // A rebuild cannot pass it either, says so, and leaves what is read as it is.
+    let (status, _, stderr) = parts.tool(&["projections", "rebuild", "account_balances"]);
+    assert_eq!(status, Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("cannot be built past position {poisoned}")), "{stderr}");
+
+    sqlx::query(change).bind(poisoned).bind(payload).execute(&mut forger).await.unwrap();
+    caught_up(&parts.database.url()).await;
+    assert!(health(&projector, "account_balances").await["stopped_at"].is_null());
+    assert_eq!(parts.client.account(&account).await.body["available"], "9.00");
+    read_models_are_right(&parts.database.url(), &Books::audit(&parts.database.url()).await).await;
+    projector.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_another_fold_are_built_anew_and_read_meanwhile() {
+    let parts = Parts::start("projector-fold").await;
+    let account = parts.client.funded("alice", "10.00").await;
+    let projector = parts.projector();
+    assert_eq!(parts.client.account(&account).await.body["available"], "10.00");
+    projector.stop();
+    // As an older program would have left it: other rows, and the mark of another fold.
+    let mut connection = parts.database.connect().await;
+    for change in [
+        "update projections set fold_hash = '\\x00' where name = 'account_balances'",
+        "update read_models.account_balances set posted = posted + 1",
+    ] {
+        sqlx::query(change).execute(&mut connection).await.unwrap();
+    }
+    let (_, listed, _) = parts.tool(&["projections", "list"]);
+    assert!(listed.contains("made by another version, to be rebuilt"), "{listed}");
+    assert_eq!(parts.client.get(&format!("/api/v1/accounts/{account}")).await.body["available"], "10.01");
+
+    let projector = parts.projector();
+    eventually("it is built anew", async || {
+        parts.client.get(&format!("/api/v1/accounts/{account}")).await.body["available"] == "10.00"
+    })
+    .await;
+    let paid = parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    assert_eq!(paid.status, 201, "{}", paid.text);
+    assert_eq!(parts.client.account(&account).await.body["available"], "9.00");
+    read_models_are_right(&parts.database.url(), &Books::audit(&parts.database.url()).await).await;
+    projector.stop();
+}
