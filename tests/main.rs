@@ -18,6 +18,7 @@ mod private_cluster;
 mod projector;
 mod races;
 mod reading;
+mod rebuild;
 mod saga;
 mod seeded_load;
 mod smoke;

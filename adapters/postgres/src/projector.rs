@@ -228,6 +228,8 @@ fn in_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
         .clone()
         .options([("search_path", format!("{schema},public"))])
         .log_statements(tracing::log::LevelFilter::Trace)
+        // Thousands of rows in one statement are meant to take a while.
+        .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(1))
 }
 
 fn advance_to(

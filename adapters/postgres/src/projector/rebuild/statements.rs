@@ -75,7 +75,7 @@ pub(super) const fn drop_old(projection: Projection) -> &'static str {
 pub(super) const fn compare(projection: Projection) -> &'static str {
     match projection {
         Projection::AccountBalances => {
-            "select key, live.position, built.position, to_json(live)::text, to_json(built)::text,
+            "select key, live.position, built.position, to_json(live.l)::text, to_json(built.b)::text,
                     count(*) over ()
                from (select account_id as key, position, l from read_models.account_balances l) as live
                full join (select account_id as key, position, b from account_balances b) as built using (key)
@@ -83,13 +83,13 @@ pub(super) const fn compare(projection: Projection) -> &'static str {
               order by key limit $1"
         }
         Projection::AccountEntries => {
-            "select live.key, live.position, built.position, to_json(live.l)::text, to_json(built.b)::text,
+            "select key, (live.l).position, (built.b).position, to_json(live.l)::text, to_json(built.b)::text,
                     count(*) over ()
                from (select account_id as key, position, l from read_models.account_entries l) as live
                full join (select account_id as key, position, b from account_entries b) as built
                  using (key, position)
               where live.l is null or built.b is null or live.l::record *<> built.b::record
-              order by 1, 2 limit $1"
+              order by key, coalesce((live.l).position, (built.b).position) limit $1"
         }
         Projection::Payments => {
             "select key, live.position, built.position, to_json(live.l)::text, to_json(built.b)::text,
