@@ -16,6 +16,8 @@ mod point_in_time;
 mod postgres_crash;
 mod private_cluster;
 mod races;
+mod review;
+mod review_races;
 mod saga;
 mod seeded_load;
 mod smoke;

@@ -2,11 +2,13 @@
 //! that was asked for; it decides nothing itself.
 
 mod arguments;
+mod connect;
 mod demo;
 mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod review;
 mod sandbox;
 mod serve;
 mod settings;
@@ -47,6 +49,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
+        Command::Review(options) => return review::run(options, settings).await,
     }
     Ok(ExitCode::SUCCESS)
 }

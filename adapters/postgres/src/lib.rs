@@ -7,6 +7,7 @@
 //! | [`store`] | the event store: slot cache, units of work, group commit |
 //! | [`log`] | reading the log by position, by payment, by event |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
+//! | [`reviews`] | payments that wait for an operator, found from the log |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
 //! Start at [`store::PostgresEventStore`].
@@ -16,4 +17,5 @@ pub mod database;
 pub mod embedded;
 pub mod log;
 pub mod open_payments;
+pub mod reviews;
 pub mod store;

@@ -196,7 +196,7 @@ impl Payment {
                 let consequence = self.reviewed(&outcome)?;
                 vec![E::ReviewResolved { outcome, operator, reason }, consequence]
             }
-            (S::Completed | S::Authorized | S::Failed, C::ResolveReview { outcome, .. })
+            (S::Completed | S::Authorized | S::Voided | S::Failed, C::ResolveReview { outcome, .. })
                 if self.ended_as(&outcome) =>
             {
                 vec![]
