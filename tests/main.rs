@@ -19,6 +19,8 @@ mod projector;
 mod races;
 mod reading;
 mod rebuild;
+mod review;
+mod review_races;
 mod saga;
 mod seeded_load;
 mod smoke;

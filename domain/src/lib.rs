@@ -6,6 +6,7 @@
 //! | [`id`] | identifiers that are valid by construction, and how an account is found by its owner |
 //! | [`account`] | one balance in one currency: postings, holds, freezing |
 //! | [`payment`] | one promise to move money from a payer, exactly once; also the saga's memory |
+//! | [`versions`] | older versions of events, read as today's; how to change an event |
 //!
 //! Start at [`account::Account::decide`] and [`payment::Payment::decide`]: every rule is there.
 //!
@@ -16,6 +17,7 @@ pub mod account;
 pub mod id;
 pub mod money;
 pub mod payment;
+pub mod versions;
 
 pub use account::{Account, AccountCommand, AccountError, AccountEvent};
 pub use id::{AccountId, PaymentId, PostingId, RefundId, TransactionId, UserId};

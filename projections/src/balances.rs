@@ -36,8 +36,11 @@ pub struct AccountBalance {
 
 impl ReadModel for AccountBalances {
     const NAME: &'static str = "account_balances";
-    const FOLD_SOURCE: &'static str =
-        concat!(include_str!("balances.rs"), include_str!("../../domain/src/account/event.rs"));
+    const FOLD_SOURCE: &'static str = concat!(
+        include_str!("balances.rs"),
+        include_str!("../../domain/src/account/event.rs"),
+        include_str!("../../domain/src/account/upcasters.rs")
+    );
     const READS: Kind = Kind::Account;
 
     type Key = AccountId;

@@ -52,8 +52,11 @@ pub struct Running {
 
 impl ReadModel for AccountEntries {
     const NAME: &'static str = "account_entries";
-    const FOLD_SOURCE: &'static str =
-        concat!(include_str!("entries.rs"), include_str!("../../domain/src/account/event.rs"));
+    const FOLD_SOURCE: &'static str = concat!(
+        include_str!("entries.rs"),
+        include_str!("../../domain/src/account/event.rs"),
+        include_str!("../../domain/src/account/upcasters.rs")
+    );
     const READS: Kind = Kind::Account;
 
     type Key = AccountId;

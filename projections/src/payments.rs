@@ -57,8 +57,11 @@ pub struct PaymentRow {
 
 impl ReadModel for Payments {
     const NAME: &'static str = "payments";
-    const FOLD_SOURCE: &'static str =
-        concat!(include_str!("payments.rs"), include_str!("../../domain/src/payment/event.rs"));
+    const FOLD_SOURCE: &'static str = concat!(
+        include_str!("payments.rs"),
+        include_str!("../../domain/src/payment/event.rs"),
+        include_str!("../../domain/src/payment/upcasters.rs")
+    );
     const READS: Kind = Kind::Payment;
 
     type Key = PaymentId;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use domain::{PaymentId, TransactionId};
 
 /// A payment engine: every cent can be traced to the event that moved it.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// The read models: how far they are, rebuild them, compare them with the log.
     Projections(ProjectionsArguments),
+    /// Payments whose outcome the channel has not told: list them, say what became of one.
+    Review(ReviewArguments),
 }
 
 /// Where the tools find the database.
@@ -222,4 +225,82 @@ pub(crate) struct DemoArguments {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) dev: DevArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 done, 1 it could not be done, 2 wrong usage.\n\n\
+Examples:\n  payments review --data-dir ./payments-data list\n  \
+payments review resolve PAY_42 --paid --transaction-id txn_7dde7b01 --reason \"on the channel's statement\"\n  \
+payments review resolve PAY_43 --not-paid --reason \"the channel has no record, ticket 1234\"")]
+pub(crate) struct ReviewArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(subcommand)]
+    pub(crate) tool: ReviewTool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReviewTool {
+    /// Payments in review with their age, user, amount and reason; who waits longest comes first.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what the channel did: the payment ends so. Giving the same command again is safe.
+    Resolve(ResolveArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("outcome").required(true).args(["paid", "not_paid"]),
+    after_help = "\
+With --paid the hold is captured and the payment completed (authorized, where the client captures by \
+itself); with --not-paid the hold is released and the payment fails. The other way round is refused \
+afterwards.\n\n\
+Examples:\n  \
+payments review resolve PAY_42 --paid --transaction-id txn_7dde7b01 --reason \"on the channel's statement\"\n  \
+payments review resolve PAY_43 --not-paid --reason \"the channel has no record, ticket 1234\""
+)]
+pub(crate) struct ResolveArguments {
+    /// The payment.
+    #[arg(value_parser = PaymentId::parse)]
+    pub(crate) payment_id: PaymentId,
+    /// The channel has the money.
+    #[arg(long, requires = "transaction_id")]
+    pub(crate) paid: bool,
+    /// The channel does not have it and will not take it.
+    #[arg(long)]
+    pub(crate) not_paid: bool,
+    /// The channel's transaction, as its records name it.
+    #[arg(long, requires = "paid", conflicts_with = "not_paid", value_parser = TransactionId::parse)]
+    pub(crate) transaction_id: Option<TransactionId>,
+    /// How you know; it is recorded with the payment.
+    #[arg(long, value_parser = words)]
+    pub(crate) reason: String,
+    /// Who you are, recorded with the payment; the system's user when not given.
+    #[arg(long, value_parser = words)]
+    pub(crate) operator: Option<String>,
+    /// Tell the result as a JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Most characters of a reason or a name.
+const MAX_WORDS: usize = 256;
+
+/// Words of a person, fit to be recorded.
+fn words(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.chars().count() > MAX_WORDS {
+        return Err(format!("must have at most {MAX_WORDS} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must be one line of printable characters".to_owned());
+    }
+    Ok(text.to_owned())
 }

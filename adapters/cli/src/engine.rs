@@ -217,6 +217,6 @@ fn http_settings(settings: &Settings) -> HttpSettings {
 
 /// Processes start on different shards of the system accounts, so that they seldom meet.
 #[expect(clippy::disallowed_methods, reason = "the composition root may draw its own number")]
-fn random_shard() -> u32 {
+pub(crate) fn random_shard() -> u32 {
     u32::from(uuid::Uuid::new_v4().as_bytes()[0]) % SHARDS
 }

@@ -19,7 +19,8 @@ pub(crate) fn event_line(event: &Value) -> String {
             let assessed = &payload["assessment"]["assessed"];
             format!("{} risk, score {}", text(assessed, "level"), assessed["score"])
         }
-        "ChannelOutcomeUnknown" => text(payload, "reason").to_owned(),
+        "ChannelOutcomeUnknown" | "ReviewRequired" => text(payload, "reason").to_owned(),
+        "ReviewResolved" => format!("by {}: {}", text(payload, "operator"), text(payload, "reason")),
         "PaymentFailed" => text(&payload["reason"], "code").to_owned(),
         "PaymentCompleted" => {
             format!("{}, {}", money("captured").unwrap_or_default(), text(payload, "transaction_id"))

@@ -4,8 +4,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ::projections::{Audit, Happened};
-use adapter_postgres::database::Database;
-use adapter_postgres::embedded::EmbeddedPostgres;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::store::decode;
 use commands::ports::{EventReader, RecordedEvent};
@@ -14,7 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::Failure;
-use crate::arguments::{DatabaseArguments, EventsArguments, EventsTool};
+use crate::arguments::{EventsArguments, EventsTool};
+use crate::connect::connect;
 use crate::event_line::event_line;
 use crate::signals::Shutdown;
 
@@ -38,26 +37,6 @@ pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
         EventsTool::Verify { json } => return verify(&log, json).await,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The tools read; they bring no schema up to date.
-pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
-    let url = match (&database.database_url, &database.data_dir) {
-        (Some(url), _) => url.clone(),
-        (None, Some(folder)) => EmbeddedPostgres::database_url_for(folder)?,
-        (None, None) => {
-            return Err(
-                "which database? Name it by DATABASE_URL, or a `payments dev` folder by --data-dir".into()
-            );
-        }
-    };
-    Database::connect(&url, 2).await.map_err(|error| match &database.data_dir {
-        Some(folder) => {
-            let start = format!("start it with: payments dev --data-dir {}", folder.display());
-            Failure::from(format!("{error}; {start}"))
-        }
-        None => error.into(),
-    })
 }
 
 async fn list(log: &EventLog, after: i64, limit: u32, json: bool) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! that was asked for; it decides nothing itself.
 
 mod arguments;
+mod connect;
 mod demo;
 mod dev;
 mod engine;
@@ -9,6 +10,7 @@ mod event_line;
 mod events;
 mod progress;
 mod projections;
+mod review;
 mod sandbox;
 mod serve;
 mod settings;
@@ -50,6 +52,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
+        Command::Review(options) => return review::run(options, settings).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::arguments::{ProjectionsArguments, ProjectionsTool};
-use crate::events::{FOUND_WRONG, connect};
+use crate::connect::connect;
+use crate::events::FOUND_WRONG;
 use crate::progress::Progress;
 
 pub(crate) async fn run(options: ProjectionsArguments) -> Result<ExitCode, Failure> {

@@ -9,6 +9,7 @@
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
+//! | [`reviews`] | payments that wait for an operator, found from the log |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
 //! Start at [`store::PostgresEventStore`].
@@ -20,4 +21,5 @@ pub mod log;
 pub mod open_payments;
 pub mod projector;
 pub mod read_models;
+pub mod reviews;
 pub mod store;

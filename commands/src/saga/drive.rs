@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::account::{AccountCommand, AccountError};
+use domain::account::AccountError;
 use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
-use domain::{AccountId, Payment, PaymentId, PostingId, TransactionId};
+use domain::{AccountId, Payment, PaymentId, TransactionId};
 use tokio::time::Instant;
 
-use super::PaymentSaga;
 use super::request::Reserved;
+use super::{PaymentSaga, ending};
 use crate::context::CommandContext;
 use crate::idempotency::{IdempotencyKey, KeyConflict, Reply};
 use crate::ports::{ChannelAnswer, Charge, StoreError};
@@ -139,14 +139,16 @@ impl PaymentSaga {
     ) -> Result<Receipt, DriveError> {
         let confirm =
             Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmPaid { transaction_id });
-        if is_manual(details) {
+        if ending::is_manual(details) {
             let unit = Unit::led_by(confirm, resume.context.clone()).observing(details.payer.clone());
             let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
             return self.persist(|| unit.clone()).await;
         }
         loop {
             let settlement = self.settlement(resume, details).await?;
-            let unit = self.completion(resume, details, &confirm, &settlement);
+            let unit = Unit::led_by(confirm.clone(), resume.context.clone());
+            let unit = ending::capturing(unit, details, &settlement);
+            let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
             match self.persist(|| unit.clone()).await {
                 // This shard's balance can book no more. The channel has the money, so the payment
                 // completes on another one.
@@ -165,33 +167,13 @@ impl PaymentSaga {
     }
 
     async fn settlement(&self, resume: &Resume, details: &PaymentDetails) -> Result<AccountId, DriveError> {
-        let purpose = format!("settlement:{}", self.settings.channel_name);
-        let currency = details.amount.currency;
+        let name = &self.settings.channel_name;
         loop {
-            match self.system.account(&*self.store, &purpose, currency, &resume.context).await {
+            match ending::settlement(&*self.store, &self.system, name, details, &resume.context).await {
                 Ok(account) => return Ok(account),
                 Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
             }
         }
-    }
-
-    fn completion(
-        &self,
-        resume: &Resume,
-        details: &PaymentDetails,
-        confirm: &Step,
-        settlement: &AccountId,
-    ) -> Unit {
-        let capture =
-            AccountCommand::CaptureHold { payment_id: resume.payment_id.clone(), amount: details.amount };
-        let credit = AccountCommand::Credit {
-            posting_id: PostingId::of_payment(&resume.payment_id),
-            amount: details.amount,
-        };
-        let unit = Unit::led_by(confirm.clone(), resume.context.clone())
-            .then(Step::Account(details.payer.clone(), capture))
-            .then(Step::Account(settlement.clone(), credit));
-        self.answering_payment(unit, details, resume.context.trace.trace_id())
     }
 
     /// Compensation: the hold is released in the append that fails the payment.
@@ -202,9 +184,7 @@ impl PaymentSaga {
         reason: String,
     ) -> Result<Receipt, DriveError> {
         let decline = Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmDeclined { reason });
-        let release = AccountCommand::ReleaseHold { payment_id: resume.payment_id.clone() };
-        let unit =
-            Unit::led_by(decline, resume.context.clone()).then(Step::Account(details.payer.clone(), release));
+        let unit = ending::releasing(Unit::led_by(decline, resume.context.clone()), details);
         let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
         self.persist(|| unit.clone()).await
     }
@@ -279,8 +259,4 @@ fn details_of(resume: &Resume) -> Result<&Arc<PaymentDetails>, DriveError> {
     resume.payment.details.as_ref().ok_or_else(|| {
         DriveError::Store(StoreError::Damaged(format!("payment {} has no beginning", resume.payment_id)))
     })
-}
-
-fn is_manual(details: &PaymentDetails) -> bool {
-    matches!(details.route, Route::Channel { capture: domain::payment::CaptureMode::Manual, .. })
 }

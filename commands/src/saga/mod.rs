@@ -9,7 +9,7 @@
 //!    └─ unknown   [u] record it, then inquire until it is known, or a human has to look
 //! ```
 //!
-//! Each `[n]` is one unit of work. The Payment aggregate is the only memory: [`PaymentSaga::drive`]
+//! The human ends it at the [`ReviewDesk`]. Each `[n]` is one unit of work. The Payment aggregate is the only memory: [`PaymentSaga::drive`]
 //! takes a payment from wherever its events say it is, for the request and for recovery alike.
 //!
 //! **Invariants:** the channel is asked to pay under one key per payment, and after anything but a
@@ -17,8 +17,10 @@
 //! answer is recorded in the append that settles the payment.
 
 mod drive;
+mod ending;
 mod recovery;
 mod request;
+mod review;
 mod settings;
 
 use std::collections::HashSet;
@@ -29,6 +31,7 @@ use domain::PaymentId;
 pub use drive::{DriveError, Resume};
 pub use recovery::{OpenPayment, OpenPayments};
 pub use request::{Begun, PaymentRequest, PaymentRequestError};
+pub use review::{Resolution, Resolved, ReviewDesk, ReviewError};
 pub use settings::SagaSettings;
 
 use crate::idempotency::InFlight;

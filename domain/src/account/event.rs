@@ -4,8 +4,10 @@ use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
 use super::Opening;
+use super::upcasters::UPCASTERS;
 use crate::id::{PaymentId, PostingId, UserId};
 use crate::money::Money;
+use crate::versions::{Upcaster, VersionedEvent};
 
 /// Who an account belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,9 +168,6 @@ impl AccountEvent {
             Self::AccountClosed => "AccountClosed",
         }
     }
-
-    /// Version of the payload's shape, raised with an upcaster when the shape changes.
-    pub const VERSION: &'static str = "1";
 }
 
 impl DomainEvent for AccountEvent {
@@ -177,6 +176,14 @@ impl DomainEvent for AccountEvent {
     }
 
     fn event_version(&self) -> String {
-        Self::VERSION.to_owned()
+        self.written_version().to_owned()
+    }
+}
+
+impl VersionedEvent for AccountEvent {
+    const UPCASTERS: &'static [Upcaster] = UPCASTERS;
+
+    fn event_name(&self) -> &'static str {
+        self.name()
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod event;
 #[cfg(test)]
 mod tests;
+mod upcasters;
 
 use std::collections::BTreeMap;
 
@@ -32,9 +33,11 @@ pub use event::{AccountEvent, Owner};
 use crate::id::{AccountId, PaymentId};
 use crate::money::{Currency, Money};
 
-/// The source of the fold. A snapshot made by another fold is thrown away and replayed, so a
-/// change here needs no version number that somebody could forget to raise.
-pub const FOLD_SOURCE: &str = concat!(include_str!("mod.rs"), include_str!("event.rs"));
+/// The source of the fold: what events mean, and how older ones are read. A snapshot made by another
+/// fold is thrown away and replayed, so a change here needs no version number that somebody could
+/// forget to raise.
+pub const FOLD_SOURCE: &str =
+    concat!(include_str!("mod.rs"), include_str!("event.rs"), include_str!("upcasters.rs"));
 
 /// The purpose of the system accounts on which deposits and withdrawals have their other leg.
 pub const FUNDING: &str = "funding";

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use super::upcasters::UPCASTERS;
 use crate::id::{AccountId, PaymentId, RefundId, TransactionId, UserId};
 use crate::money::Money;
+use crate::versions::{Upcaster, VersionedEvent};
 
 /// What a payment is, fixed when it is initiated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,9 +290,6 @@ impl PaymentEvent {
             Self::ReviewResolved { .. } => "ReviewResolved",
         }
     }
-
-    /// Version of the payload's shape, raised with an upcaster when the shape changes.
-    pub const VERSION: &'static str = "1";
 }
 
 impl DomainEvent for PaymentEvent {
@@ -299,6 +298,14 @@ impl DomainEvent for PaymentEvent {
     }
 
     fn event_version(&self) -> String {
-        Self::VERSION.to_owned()
+        self.written_version().to_owned()
+    }
+}
+
+impl VersionedEvent for PaymentEvent {
+    const UPCASTERS: &'static [Upcaster] = UPCASTERS;
+
+    fn event_name(&self) -> &'static str {
+        self.name()
     }
 }

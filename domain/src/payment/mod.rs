@@ -19,6 +19,7 @@ mod error;
 mod event;
 #[cfg(test)]
 mod tests;
+mod upcasters;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ use crate::id::{RefundId, TransactionId};
 use crate::money::Money;
 
 /// The source of the fold; see [`crate::account::FOLD_SOURCE`].
-pub const FOLD_SOURCE: &str = concat!(include_str!("mod.rs"), include_str!("event.rs"));
+pub const FOLD_SOURCE: &str =
+    concat!(include_str!("mod.rs"), include_str!("event.rs"), include_str!("upcasters.rs"));
 
 /// Where a payment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -215,7 +217,7 @@ impl Payment {
                 let consequence = self.reviewed(&outcome)?;
                 vec![E::ReviewResolved { outcome, operator, reason }, consequence]
             }
-            (S::Completed | S::Authorized | S::Failed, C::ResolveReview { outcome, .. })
+            (S::Completed | S::Authorized | S::Voided | S::Failed, C::ResolveReview { outcome, .. })
                 if self.ended_as(&outcome) =>
             {
                 vec![]

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use commands::ports::StoreError;
 use cqrs_es::EventEnvelope;
 use cqrs_es::persist::PersistedEventRepository;
+use domain::versions::decode_value;
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -17,11 +18,11 @@ use super::batched::Batched;
 use super::lookup::{ReadStreams, StreamQuestion, StreamRow};
 use super::slot::SlotState;
 use super::snapshots::{self, Snapshot, SnapshotWriter};
-use super::stored::{StoredAggregate, check_version, decode};
+use super::stored::{StoredAggregate, decode};
 use crate::database::fetch_all;
 
 /// Events up to this number are read by postgres-es in one piece; more of them in pages of it.
-const PAGE: i64 = 4_096;
+pub(super) const PAGE: i64 = 4_096;
 
 /// Reads aggregates.
 pub(super) struct Loader {
@@ -127,12 +128,11 @@ impl Loader {
             .await
             .map_err(|error| StoreError::from(ReadError(error)))?;
         for event in events {
-            check_version::<A>(&event.event_type, &event.event_version)
-                .map_err(|error| damaged::<A>(id, error))?;
             let sequence = i64::try_from(event.sequence).unwrap_or(i64::MAX);
             expect_next::<A>(id, state, sequence)?;
-            let payload = serde_json::from_value(event.payload).map_err(|error| damaged::<A>(id, error))?;
-            Arc::make_mut(&mut state.aggregate).apply(payload);
+            let event = decode_value(&event.event_type, &event.event_version, event.payload)
+                .map_err(|error| damaged::<A>(id, error))?;
+            Arc::make_mut(&mut state.aggregate).apply(event);
             state.sequence = sequence;
         }
         Ok(())
@@ -177,9 +177,12 @@ impl Loader {
         events
             .into_iter()
             .map(|event| {
-                check_version::<A>(&event.event_type, &event.event_version)
+                let payload = decode_value(&event.event_type, &event.event_version, event.payload)
                     .map_err(|error| damaged::<A>(id, error))?;
-                EventEnvelope::try_from(event).map_err(|error| StoreError::from(ReadError(error)))
+                let metadata =
+                    serde_json::from_value(event.metadata).map_err(|error| damaged::<A>(id, error))?;
+                let (aggregate_id, sequence) = (event.aggregate_id, event.sequence);
+                Ok(EventEnvelope { aggregate_id, sequence, payload, metadata })
             })
             .collect()
     }

@@ -27,6 +27,8 @@ mod connection;
 pub mod framework;
 mod load;
 mod lookup;
+#[cfg(test)]
+mod newer_release;
 mod slot;
 mod snapshots;
 mod statement;
@@ -46,8 +48,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use domain::versions::DecodeError;
 pub use statement::APPEND;
-pub use stored::{DecodeError, StoredAggregate, decode};
+pub use stored::{StoredAggregate, decode};
 
 use self::append::{AppendError, AppendQueue};
 use self::batched::Batched;

@@ -9,6 +9,7 @@ use commands::idempotency::Answer;
 use commands::ports::StoreError;
 use commands::unit::{Refusal, States, Step, Unit};
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, CqrsFramework, EventEnvelope, EventStore};
+use domain::versions::VersionedEvent;
 use domain::{Account, AccountId, Payment};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -256,8 +257,8 @@ pub(super) fn new_event<A: StoredAggregate>(
         aggregate_type: A::TYPE,
         aggregate_id: Arc::clone(id),
         sequence,
-        event_type: A::event_name(event),
-        event_version: A::EVENT_VERSION,
+        event_type: event.event_name(),
+        event_version: event.written_version(),
         payload: serde_json::to_string(event).map_err(|error| StoreError::Damaged(error.to_string()))?,
     })
 }

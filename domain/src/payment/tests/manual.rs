@@ -118,6 +118,7 @@ fn capturing_the_same_amount_twice_changes_nothing() {
 fn resolving_a_review_twice_in_the_same_way_changes_nothing() {
     let paid = then(in_review(manual()), [review_resolved(paid_review()), authorized()]);
     given(paid.clone()).when(resolve_review(paid_review())).then_nothing();
+    given(then(paid.clone(), [voided()])).when(resolve_review(paid_review())).then_nothing();
     given(paid)
         .when(resolve_review(ReviewOutcome::NotPaid))
         .then_refused(wrong_status("resolve the review of", PaymentStatus::Authorized));

@@ -88,7 +88,7 @@ const fn allowed_in(status: PaymentStatus) -> &'static [&'static str] {
             "fail a refund of",
         ],
         PaymentStatus::Failed => &["decline"],
-        PaymentStatus::Voided => &["void"],
+        PaymentStatus::Voided => &["resolve the review of", "void"],
     }
 }
 

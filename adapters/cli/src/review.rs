@@ -1,0 +1,176 @@
+//! `payments review`: payments whose outcome nobody could tell, for an operator.
+//!
+//! It has the event store and nothing else: neither the channel nor the risk service is within reach.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_postgres::database::Database;
+use adapter_postgres::reviews::{InReview, payments_in_review};
+use adapter_postgres::store::{PostgresEventStore, StoreSettings};
+use chrono::{SecondsFormat, TimeDelta};
+use commands::context::TraceContext;
+use commands::ports::StoreError;
+use commands::saga::{Resolution, Resolved, ReviewDesk, ReviewError};
+use commands::system_accounts::SystemAccounts;
+use domain::payment::ReviewOutcome;
+use serde_json::json;
+
+use crate::Failure;
+use crate::arguments::{ResolveArguments, ReviewArguments, ReviewTool};
+use crate::connect::connect;
+use crate::engine::random_shard;
+use crate::settings::Settings;
+
+pub(crate) async fn run(options: ReviewArguments, settings: Settings) -> Result<ExitCode, Failure> {
+    let database = connect(&options.database).await?;
+    match options.tool {
+        ReviewTool::List { json } => list(&payments_in_review(&database).await?, json)?,
+        ReviewTool::Resolve(resolve) => resolve_one(&database, resolve, settings).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(waiting: &[InReview], json: bool) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    if waiting.is_empty() && !json {
+        writeln!(output, "no payment is in review")?;
+    }
+    for payment in waiting {
+        let InReview { details, reason, required_at, age } = payment;
+        let (amount, currency) = (details.amount.to_string(), details.amount.currency.code());
+        let (payment_id, user_id) = (details.payment_id.as_str(), details.user_id.as_str());
+        let written = if json {
+            let line = json!({
+                "payment_id": payment_id, "user_id": user_id, "amount": amount, "currency": currency,
+                "reason": reason, "age_seconds": age.num_seconds(),
+                "required_at": required_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            });
+            writeln!(output, "{line}")
+        } else {
+            let (age, money) = (age_text(*age), format!("{amount} {currency}"));
+            writeln!(output, "{payment_id:<24} {age:>8}  {user_id:<16} {money:>16}  {reason}")
+        };
+        match written {
+            // Nobody reads on, `head` for instance.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+    Ok(())
+}
+
+/// The two largest units of an age: `3d 4h`, `12m 5s`.
+fn age_text(age: TimeDelta) -> String {
+    let seconds = age.num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
+async fn resolve_one(
+    database: &Database,
+    options: ResolveArguments,
+    settings: Settings,
+) -> Result<(), Failure> {
+    let ResolveArguments { payment_id, transaction_id, reason, operator, json, .. } = options;
+    let operator = match operator {
+        Some(operator) => operator,
+        None => system_user().await?,
+    };
+    // The command line lets a transaction id through with --paid and with nothing else.
+    let outcome = transaction_id
+        .map_or(ReviewOutcome::NotPaid, |transaction_id| ReviewOutcome::Paid { transaction_id });
+    let store_settings = StoreSettings {
+        timeout: Duration::from_millis(settings.store.timeout_ms),
+        cached_accounts: 100,
+        cached_payments: 100,
+        ..StoreSettings::default()
+    };
+    let store = PostgresEventStore::start(database, store_settings);
+    let system = Arc::new(SystemAccounts::starting_at(random_shard()));
+    let desk = ReviewDesk::new(Arc::new(store), system, settings.saga.channel_name);
+    let resolution = Resolution { payment_id, outcome, operator, reason, trace: new_trace() };
+    let resolved = desk.resolve(&resolution).await.map_err(advised)?;
+    tell(&resolution, &resolved, json)
+}
+
+fn tell(resolution: &Resolution, resolved: &Resolved, json: bool) -> Result<(), Failure> {
+    let (payment_id, status) = (&resolution.payment_id, resolved.payment.status.name());
+    let mut output = io::stdout();
+    match (json, resolved.position) {
+        (true, position) => {
+            let line = json!({
+                "payment_id": payment_id.as_str(), "status": status,
+                "resolved_now": position.is_some(), "position": position,
+            });
+            writeln!(output, "{line}")?;
+        }
+        (false, Some(position)) => {
+            writeln!(output, "payment {payment_id} is {status} now, recorded up to position {position}")?;
+        }
+        (false, None) => {
+            writeln!(
+                output,
+                "payment {payment_id} is {status}: it had ended so before, nothing was changed"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// What to do next, where the error itself does not say it.
+fn advised(error: ReviewError) -> Failure {
+    match error {
+        ReviewError::Store(
+            error @ (StoreError::OutcomeUnknown | StoreError::Unavailable | StoreError::Contended),
+        ) => format!("{error}; give the same command again, which is safe").into(),
+        error => error.into(),
+    }
+}
+
+/// The name of the user who runs this program, wherever the system keeps its users.
+async fn system_user() -> Result<String, Failure> {
+    let asked = tokio::process::Command::new("id").arg("-un").output().await;
+    let name = asked.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    let name = name.and_then(|name| String::from_utf8(name).ok()).map(|name| name.trim().to_owned());
+    name.filter(|name| !name.is_empty())
+        .ok_or_else(|| "who are you? The system does not say; name yourself by --operator".into())
+}
+
+/// A trace that begins here, not sampled: no collector is told of a tool's run.
+#[expect(clippy::disallowed_methods, reason = "the composition root may draw its own number")]
+fn new_trace() -> TraceContext {
+    let (trace_id, (_, span_id)) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().as_u64_pair());
+    TraceContext {
+        traceparent: format!("00-{}-{span_id:016x}-00", trace_id.simple()),
+        tracestate: None,
+        baggage: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_by_its_two_largest_units() {
+        for (seconds, told) in [
+            (-1, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_599, "59m 59s"),
+            (3_600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (273_600, "3d 4h"),
+        ] {
+            assert_eq!(age_text(TimeDelta::seconds(seconds)), told);
+        }
+    }
+}
