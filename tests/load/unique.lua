@@ -1,5 +1,5 @@
 -- Payments that all succeed: each id and key is used once, users are uniform.
--- Arguments: a name for the run, the number of users.
+-- Arguments: a name for the run, the number of users, milliseconds between two payments of a connection.
 
 local threads = {}
 local next_thread = 0
@@ -11,7 +11,7 @@ function setup(thread)
 end
 
 function init(args)
-  run, users, count, refused = args[1], tonumber(args[2]), 0, 0
+  run, users, pause, count, refused = args[1], tonumber(args[2]), tonumber(args[3] or "0"), 0, 0
   math.randomseed(number * 7919 + os.time())
 end
 
@@ -22,6 +22,11 @@ function request()
     '{"payment_id":"%s","user_id":"USER_%d","amount":%.2f,"currency":"USD","payment_method":"credit_card","idempotency_key":"%s"}',
     id, math.random(0, users - 1), math.random(1, 1000) / 100, id)
   return wrk.format("POST", "/api/v1/payment", { ["Content-Type"] = "application/json" }, body)
+end
+
+function delay()
+  -- Spread out, so that the connections do not ask in step.
+  return pause > 0 and math.random(0, 2 * pause) or 0
 end
 
 function response(status)

@@ -5,9 +5,15 @@
 
 mod append;
 mod cluster;
+mod engine;
+mod fill;
+mod lag;
 mod payments;
 mod processor_time;
+mod read;
 mod report;
+mod stock_views;
+mod wrk;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +35,9 @@ enum Benchmark {
     Append(append::AppendArguments),
     /// Whole payments through HTTP, beside pgbench TPC-B on the same PostgreSQL.
     Payments(payments::PaymentsArguments),
+    /// The read side: a rebuild beside the raw read of the log and beside stock replay; how soon an
+    /// event is seen.
+    Read(read::ReadArguments),
 }
 
 #[tokio::main]
@@ -37,6 +46,7 @@ async fn main() -> Result<(), Failure> {
     let report = match arguments.benchmark {
         Benchmark::Append(options) => append::run(&options).await?,
         Benchmark::Payments(options) => payments::run(&options).await?,
+        Benchmark::Read(options) => read::run(&options).await?,
     };
     report.print(arguments.json);
     Ok(())

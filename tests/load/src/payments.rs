@@ -1,28 +1,19 @@
 //! `payments`: whole payments through HTTP, with risk and channel over HTTP, beside pgbench TPC-B on
 //! the same PostgreSQL.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 
 use adapter_postgres::database::Database;
 use adapter_postgres::embedded::EmbeddedPostgres;
-use adapter_postgres::store::{PostgresEventStore, StoreSettings};
 use clap::Args;
-use commands::context::{CommandContext, TraceContext};
-use commands::ports::{EventStore, StoreError};
-use commands::unit::{Step, Unit};
-use domain::account::{Opening, Owner};
-use domain::{AccountCommand, AccountId, Currency, Money, PostingId, UserId};
-use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use tokio::task::JoinSet;
 
 use crate::Failure;
-use crate::processor_time::ProcessorTime;
+use crate::engine::{Engine, seed};
 use crate::report::{Report, grouped, ratio};
+use crate::wrk::{Load, Run, measure};
 
 /// Options of the benchmark.
 #[derive(Args)]
@@ -41,25 +32,11 @@ pub(crate) struct PaymentsArguments {
     alone: bool,
 }
 
-/// The engine under test: `payments dev` as a user starts it.
-struct Engine {
-    process: Child,
-    url: String,
-    data: tempfile::TempDir,
-}
-
-/// What one run of wrk measured.
-#[derive(Debug, Clone, Copy, Default)]
-struct Load {
-    payments_per_s: u64,
-    events_per_s: u64,
-    p50_us: u64,
-    p99_us: u64,
-    p999_us: u64,
-    /// Processor time of the engine, for each payment.
-    engine_us: u64,
-    /// Processor time of PostgreSQL, for each payment.
-    postgres_us: u64,
+impl PaymentsArguments {
+    fn run(&self, connections: u64, round: u64) -> Run {
+        let name = format!("b{connections}r{round}");
+        Run { name, connections, seconds: self.seconds, users: self.users, pause_ms: 0 }
+    }
 }
 
 pub(crate) async fn run(options: &PaymentsArguments) -> Result<Report, Failure> {
@@ -76,8 +53,8 @@ pub(crate) async fn run(options: &PaymentsArguments) -> Result<Report, Failure> 
         if !options.alone {
             tps.push(measure_pgbench(&database_url, options.seconds)?);
         }
-        at_64.push(measure(&engine, &database, options, 64, round).await?);
-        at_400.push(measure(&engine, &database, options, 400, round).await?);
+        at_64.push(measure(&engine, &database, &options.run(64, round)).await?);
+        at_400.push(measure(&engine, &database, &options.run(400, round)).await?);
     }
     let rss_mb = engine.rss_mb()?;
     engine.stop()?;
@@ -126,7 +103,7 @@ fn report(at_64: &Load, at_400: &Load, tps: u64, rss_mb: u64) -> Report {
     report
 }
 
-fn millis(micros: u64) -> String {
+pub(crate) fn millis(micros: u64) -> String {
     format!("{}.{}", micros / 1_000, micros % 1_000 / 100)
 }
 
@@ -144,147 +121,6 @@ fn mean(loads: &[Load]) -> Load {
     }
 }
 
-impl Engine {
-    fn start() -> Result<Self, Failure> {
-        let program = std::env::current_exe()?.with_file_name("payments");
-        let data = tempfile::Builder::new().prefix("payments-bench-").tempdir()?;
-        let mut process = Command::new(&program)
-            .args(["dev", "--port", "0", "--data-dir"])
-            .arg(data.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                format!("cannot start {}: {error}; build it with ./dev bench", program.display())
-            })?;
-        let output = process.stdout.take().ok_or("the engine has no stdout")?;
-        for line in BufReader::new(output).lines() {
-            if let Some(url) = line?.strip_prefix("ready ") {
-                return Ok(Self { process, url: url.to_owned(), data });
-            }
-        }
-        Err("the engine ended before it was ready; its log is above".into())
-    }
-
-    fn rss_mb(&self) -> Result<u64, Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1_024)
-    }
-
-    /// Ends the engine as a user does, and waits for it to stop its PostgreSQL.
-    fn stop(mut self) -> Result<(), Failure> {
-        Command::new("kill").arg(self.process.id().to_string()).status()?;
-        self.process.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // After a failure: SIGTERM lets it stop its PostgreSQL before the folder goes.
-        if matches!(self.process.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-            let _ = self.process.wait();
-        }
-    }
-}
-
-/// Opens and fills the accounts through the event store itself: the load is what is measured.
-async fn seed(database: &Database, users: u64) -> Result<(), Failure> {
-    let store = PostgresEventStore::start(database, StoreSettings::default());
-    let funding = AccountId::of_system("funding", Currency::USD, 15)?;
-    let owner = Owner::System { purpose: "funding".to_owned() };
-    store.execute(Unit::led_by(open(&funding, owner), context("seed"))).await?;
-    let mut seeding: JoinSet<Result<(), StoreError>> = JoinSet::new();
-    for number in 0..users {
-        let user_id = UserId::parse(&format!("USER_{number}"))?;
-        let posting_id = PostingId::parse(&format!("seed_{number}"))?;
-        let (store, funding) = (store.clone(), funding.clone());
-        seeding.spawn(async move {
-            let account = AccountId::of_user(&user_id, Currency::USD);
-            let amount = Money::new(100_000_000, Currency::USD);
-            let deposit = AccountCommand::Deposit {
-                posting_id: posting_id.clone(),
-                amount,
-                reference: "seed".to_owned(),
-            };
-            let unit = Unit::led_by(open(&account, Owner::User { user_id }), context(posting_id.as_str()))
-                .then(Step::Account(account, deposit))
-                .then(Step::Account(funding, AccountCommand::Debit { posting_id, amount }))
-                .expecting_new();
-            store.execute(unit).await.map(|_| ())
-        });
-        if seeding.len() >= 1_000 {
-            seeding.join_next().await.transpose()?.transpose()?;
-        }
-    }
-    while let Some(seeded) = seeding.join_next().await {
-        seeded??;
-    }
-    Ok(())
-}
-
-fn open(account_id: &AccountId, owner: Owner) -> Step {
-    let opening = Opening { account_id: account_id.clone(), owner, currency: Currency::USD };
-    Step::Account(account_id.clone(), AccountCommand::Open(opening))
-}
-
-fn context(correlation_id: &str) -> CommandContext {
-    CommandContext {
-        correlation_id: Arc::from(correlation_id),
-        causation_id: Arc::from("bench"),
-        actor: Arc::from("bench"),
-        trace: Arc::new(TraceContext {
-            traceparent: "00-00000000000000000000000000000001-0000000000000001-00".to_owned(),
-            tracestate: None,
-            baggage: None,
-        }),
-    }
-}
-
-async fn measure(
-    engine: &Engine,
-    database: &Database,
-    options: &PaymentsArguments,
-    connections: u64,
-    round: u64,
-) -> Result<Load, Failure> {
-    let before = head(database).await?;
-    let used_before = ProcessorTime::now(engine.process.id(), engine.data.path())?;
-    let script = script("unique.lua")?;
-    let output = Command::new("wrk")
-        .args(["-t2", &format!("-c{connections}"), &format!("-d{}s", options.seconds), "--latency", "-s"])
-        .arg(script)
-        .arg(&engine.url)
-        .args(["--", &format!("b{connections}r{round}"), &options.users.to_string()])
-        .output()
-        .map_err(|error| format!("cannot run wrk: {error}; install it with: apt-get install wrk"))?;
-    let events = head(database).await? - before;
-    let used = ProcessorTime::now(engine.process.id(), engine.data.path())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("result "))
-        .ok_or_else(|| format!("wrk said: {text}"))?;
-    let result: Value = serde_json::from_str(line)?;
-    let number = |key: &str| result[key].as_u64().ok_or_else(|| format!("wrk did not say {key}"));
-    if number("refused")? > 0 || number("socket_errors")? > 0 {
-        return Err(format!("every payment of this load must complete, but: {line}").into());
-    }
-    let duration = number("duration_us")?.max(1);
-    let requests = number("requests")?;
-    Ok(Load {
-        payments_per_s: requests * 1_000_000 / duration,
-        events_per_s: u64::try_from(events)? * 1_000_000 / duration,
-        p50_us: number("p50_us")?,
-        p99_us: number("p99_us")?,
-        p999_us: number("p999_us")?,
-        engine_us: (used.engine_us - used_before.engine_us) / requests.max(1),
-        postgres_us: (used.postgres_us - used_before.postgres_us) / requests.max(1),
-    })
-}
-
 /// Both sides start warm: the accounts in the engine's cache, the tables in PostgreSQL's, and what
 /// PostgreSQL does once after a checkpoint done, which is to log each page whole when it first changes.
 async fn warm_up(
@@ -293,7 +129,7 @@ async fn warm_up(
     database_url: &str,
     options: &PaymentsArguments,
 ) -> Result<(), Failure> {
-    measure(engine, database, options, 400, options.rounds).await?;
+    measure(engine, database, &options.run(400, options.rounds)).await?;
     if !options.alone {
         measure_pgbench(database_url, options.seconds.min(5))?;
     }
@@ -304,14 +140,14 @@ async fn warm_up(
             .execute(database.pool())
             .await?;
     }
-    measure(engine, database, options, 400, options.rounds + 1).await?;
+    measure(engine, database, &options.run(400, options.rounds + 1)).await?;
     Ok(())
 }
 
 /// A server that has run for a while has files of its log to use again. A new one has not, and stops
 /// every half second to fill the next one with zeros. So it is led through 2.5 GB of its log, and a
 /// checkpoint frees them for use again. The engine's own role may not do that.
-async fn age(database_url: &str, data: &Path) -> Result<(), Failure> {
+pub(crate) async fn age(database_url: &str, data: &Path) -> Result<(), Failure> {
     let password = std::fs::read_to_string(data.join("admin.password"))?;
     let options = database_url.parse::<PgConnectOptions>()?;
     let options = options.username("postgres_admin").password(password.trim()).database("postgres");
@@ -323,15 +159,6 @@ async fn age(database_url: &str, data: &Path) -> Result<(), Failure> {
     }
     sqlx::query("checkpoint").execute(&mut connection).await?;
     Ok(connection.close().await?)
-}
-
-async fn head(database: &Database) -> Result<i64, Failure> {
-    Ok(sqlx::query_scalar("select position from event_log_head").fetch_one(database.pool()).await?)
-}
-
-fn script(name: &str) -> Result<PathBuf, Failure> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    if path.exists() { Ok(path) } else { Err(format!("{} is missing", path.display()).into()) }
 }
 
 fn measure_pgbench(url: &str, seconds: u64) -> Result<u64, Failure> {
