@@ -25,7 +25,7 @@ pub mod trial_balance;
 pub use balances::{AccountBalance, AccountBalances};
 pub use entries::{AccountEntries, AccountEntry};
 pub use payments::{PaymentRow, Payments};
-pub use read_model::{Fact, FoldError, Kind, LogEvent, ReadModel, Rows, Stopped};
+pub use read_model::{Changes, Fact, FoldError, Folded, Kind, LogEvent, ReadModel, Rows, Stopped};
 
 pub use audit::{Audit, AuditError, Happened};
 pub use trial_balance::{TrialBalance, TrialBalanceError};

@@ -6,6 +6,7 @@
 //! comparison with the log come to the same rows. An event that cannot be folded changes nothing, and
 //! nothing behind it is folded: money is never skipped.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -62,6 +63,9 @@ pub enum FoldError {
     /// The event cannot be read.
     #[error("{0}")]
     Unreadable(String),
+    /// There is no event where there must be one.
+    #[error("the event is missing from the log; find out more with: payments events verify")]
+    Missing,
     /// Something happened to an account or a payment that never began.
     #[error("it happened to {0}, which never began")]
     NotBegun(String),
@@ -118,30 +122,113 @@ pub struct Stopped {
     pub reason: FoldError,
 }
 
-/// Rows under construction: states by key, and what has changed since they were last written.
+impl Stopped {
+    /// The log has no event at a position that it must have.
+    #[must_use]
+    pub const fn missing(position: i64) -> Self {
+        Self { position, event_id: Uuid::nil(), reason: FoldError::Missing }
+    }
+}
+
+/// How far [`Rows::fold`] came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// To the end.
+    All,
+    /// To the event at this index, whose state is not in memory and may be elsewhere: tell it by
+    /// [`Rows::remember`] and go on from there.
+    Needs(usize),
+    /// To an event that cannot be folded.
+    Stopped(Stopped),
+}
+
+/// Rows under construction: states by key, and what has changed since it was last taken.
 #[derive(Debug)]
 pub struct Rows<M: ReadModel> {
-    states: HashMap<M::Key, Option<M::State>>,
-    changed: HashSet<M::Key>,
+    /// `None` for a key that is known to have no state.
+    states: HashMap<M::Key, Option<Kept<M::State>>>,
+    changed: Vec<M::Key>,
     lines: Vec<M::Line>,
+}
+
+#[derive(Debug)]
+struct Kept<S> {
+    state: S,
+    /// Whether there is a row of it elsewhere.
+    stored: bool,
+    /// Whether it is among the changed.
+    changed: bool,
+}
+
+/// What has changed, to be written.
+#[derive(Debug)]
+pub struct Changes<M: ReadModel> {
+    /// States that have no row yet, in the order of their keys.
+    pub new: Vec<(M::Key, M::State)>,
+    /// States whose rows are to be replaced, in the order of their keys, so that two writers would
+    /// lock rows in one order.
+    pub changed: Vec<(M::Key, M::State)>,
+    /// Lines to add, in the order of the log.
+    pub lines: Vec<M::Line>,
 }
 
 impl<M: ReadModel> Default for Rows<M> {
     fn default() -> Self {
-        Self { states: HashMap::new(), changed: HashSet::new(), lines: vec![] }
+        Self { states: HashMap::new(), changed: vec![], lines: vec![] }
     }
 }
 
 impl<M: ReadModel> Rows<M> {
+    /// Folds events in their order.
+    pub fn fold(&mut self, events: &[LogEvent]) -> Folded {
+        for (index, event) in events.iter().enumerate() {
+            match self.fold_one(event) {
+                Ok(true) => {}
+                Ok(false) => return Folded::Needs(index),
+                Err(reason) => {
+                    let (position, event_id) = (event.position, event.event_id);
+                    return Folded::Stopped(Stopped { position, event_id, reason });
+                }
+            }
+        }
+        Folded::All
+    }
+
+    /// Whether it was folded; if not, its state is needed.
+    fn fold_one(&mut self, event: &LogEvent) -> Result<bool, FoldError> {
+        if let Fact::Unreadable { kind, reason } = &event.fact
+            && (*kind == M::READS || *kind == Kind::Other)
+        {
+            return Err(FoldError::Unreadable(reason.clone()));
+        }
+        let Some(key) = M::key(&event.fact) else { return Ok(true) };
+        let kept = match self.states.entry(key.clone()) {
+            Entry::Occupied(kept) => kept.into_mut(),
+            // Nothing can have been kept of what only begins here.
+            Entry::Vacant(vacant) if event.sequence == 1 => vacant.insert(None),
+            Entry::Vacant(_) => return Ok(false),
+        };
+        let (mut state, stored, changed) = match kept.take() {
+            Some(kept) => (Some(kept.state), kept.stored, kept.changed),
+            None => (None, false, false),
+        };
+        let folded = M::apply(&mut state, event);
+        let is_changed = changed || folded.is_ok();
+        *kept = state.map(|state| Kept { state, stored, changed: is_changed });
+        self.lines.extend(folded?);
+        if !changed {
+            self.changed.push(key);
+        }
+        Ok(true)
+    }
+
     /// Keys of these events whose states are not in memory and may be elsewhere.
     #[must_use]
     pub fn missing(&self, events: &[LogEvent]) -> Vec<M::Key> {
-        let mut new = HashSet::new();
-        let mut missing = HashSet::new();
+        let (mut new, mut missing) = (HashSet::new(), HashSet::new());
         for event in events {
             let Some(key) = M::key(&event.fact) else { continue };
             if event.sequence == 1 {
-                // Nothing can have been kept of what only begins here.
                 new.insert(key);
             } else if !new.contains(&key) && !self.states.contains_key(&key) {
                 missing.insert(key);
@@ -150,59 +237,41 @@ impl<M: ReadModel> Rows<M> {
         missing.into_iter().collect()
     }
 
-    /// Takes states that were kept elsewhere.
-    pub fn remember(&mut self, kept: impl IntoIterator<Item = (M::Key, M::State)>) {
-        self.states.extend(kept.into_iter().map(|(key, state)| (key, Some(state))));
+    /// Takes the states of these keys that were kept elsewhere; those that are not among them have none.
+    pub fn remember(&mut self, keys: Vec<M::Key>, kept: impl IntoIterator<Item = (M::Key, M::State)>) {
+        self.states.extend(keys.into_iter().map(|key| (key, None)));
+        let kept = kept.into_iter();
+        let kept = kept.map(|(key, state)| (key, Some(Kept { state, stored: true, changed: false })));
+        self.states.extend(kept);
     }
 
-    /// Folds events in their order; stops at the first that cannot be folded.
-    pub fn fold(&mut self, events: &[LogEvent]) -> Option<Stopped> {
-        for event in events {
-            if let Err(reason) = self.fold_one(event) {
-                return Some(Stopped { position: event.position, event_id: event.event_id, reason });
+    /// Takes what has changed, to be written before anything is looked for elsewhere again. Keeps at
+    /// most so many states in memory.
+    pub fn take_changes(&mut self, keep: usize) -> Changes<M> {
+        let lines = std::mem::take(&mut self.lines);
+        let mut changes = Changes::<M> { new: vec![], changed: vec![], lines };
+        for key in self.changed.drain(..) {
+            if let Some(Some(kept)) = self.states.get_mut(&key) {
+                let rows = if kept.stored { &mut changes.changed } else { &mut changes.new };
+                rows.push((key, kept.state.clone()));
+                (kept.stored, kept.changed) = (true, false);
             }
         }
-        None
-    }
-
-    fn fold_one(&mut self, event: &LogEvent) -> Result<(), FoldError> {
-        if let Fact::Unreadable { kind, reason } = &event.fact
-            && (*kind == M::READS || *kind == Kind::Other)
-        {
-            return Err(FoldError::Unreadable(reason.clone()));
-        }
-        let Some(key) = M::key(&event.fact) else { return Ok(()) };
-        let state = self.states.entry(key.clone()).or_default();
-        let line = M::apply(state, event)?;
-        self.lines.extend(line);
-        self.changed.insert(key);
-        Ok(())
-    }
-
-    /// The states that have changed since they were last written, in the order of their keys, so that
-    /// two writers would lock rows in one order.
-    #[must_use]
-    pub fn changed(&self) -> Vec<(&M::Key, &M::State)> {
-        let mut changed: Vec<_> =
-            self.changed.iter().filter_map(|key| Some((key, self.states.get(key)?.as_ref()?))).collect();
-        changed.sort_unstable_by_key(|(key, _)| *key);
-        changed
-    }
-
-    /// The lines that were added since they were last written.
-    #[must_use]
-    pub fn lines(&self) -> &[M::Line] {
-        &self.lines
-    }
-
-    /// What has changed is written. Keeps at most so many states in memory.
-    pub fn written(&mut self, keep: usize) {
-        self.changed.clear();
-        self.lines.clear();
+        changes.new.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        changes.changed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         // Beginning anew is simpler than knowing which row is the oldest, and as cheap: those in use
         // come back with one query.
         if self.states.len() > keep {
             self.states.clear();
         }
+        changes
+    }
+}
+
+impl<M: ReadModel> Changes<M> {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.changed.is_empty() && self.lines.is_empty()
     }
 }

@@ -25,15 +25,15 @@ mod tables;
 
 use std::time::{Duration, Instant};
 
-use projections::Stopped;
 use projections::ports::Projection;
+use projections::{Folded, Stopped};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::database::Database;
-use crate::log::stretch::stretch;
+use crate::log::stretch::{first_missing, stretch};
 
 use self::checkpoints::{Advance, Checkpoint};
 pub use self::progress::Progress;
@@ -186,21 +186,27 @@ impl Projector {
         };
         let others = ready.iter().map(|member| member.checkpoint.position);
         let through = others.filter(|position| *position > lowest).min().unwrap_or(i64::MAX);
-        let events = stretch(connection, lowest, through.min(lowest + MOST_EVENTS)).await?;
-        let Some(last) = events.last() else { return Ok(0) };
+        let mut events = stretch(connection, lowest, through.min(lowest + MOST_EVENTS)).await?;
+        if events.is_empty() {
+            return Ok(0);
+        }
+        // A log with a gap has been tampered with: what is behind the gap is not folded.
+        let missing = first_missing(&events, lowest);
+        events.retain(|event| missing.is_none_or(|missing| event.position < missing));
+        let last = events.last().map_or(lowest, |event| event.position);
         ready.retain(|member| member.checkpoint.position == lowest);
         let mut advances = Vec::with_capacity(ready.len());
         for member in &mut ready {
-            let stopped = member.following.fold(connection, &events).await?;
-            advances.push(advance_to(member, &events, last.position, stopped));
+            let stopped = fold(&mut *member.following, connection, &events).await?;
+            let stopped = stopped.or(missing.map(Stopped::missing));
+            advances.push(advance_to(member, &events, last, stopped));
         }
         commit(connection, &mut ready, &advances).await?;
         for (member, advance) in ready.into_iter().zip(&advances) {
-            member.following.written(KEPT_ROWS);
             member.moved(advance);
             self.progress.reached(member.projection, advance.position);
         }
-        Ok(last.position - lowest)
+        Ok(last - lowest)
     }
 
     /// Waits until there may be something to do.
@@ -230,6 +236,24 @@ fn in_schema(options: &PgConnectOptions, schema: &str) -> PgConnectOptions {
         .log_statements(tracing::log::LevelFilter::Trace)
         // Thousands of rows in one statement are meant to take a while.
         .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(1))
+}
+
+/// Folds events, with the rows that they need; stops at the first that cannot be folded.
+async fn fold(
+    following: &mut dyn Following,
+    connection: &mut PgConnection,
+    mut events: &[projections::LogEvent],
+) -> Result<Option<Stopped>, sqlx::Error> {
+    loop {
+        match following.fold(events) {
+            Folded::All => return Ok(None),
+            Folded::Stopped(stopped) => return Ok(Some(stopped)),
+            Folded::Needs(index) => {
+                events = events.get(index..).unwrap_or_default();
+                following.load(connection, events).await?;
+            }
+        }
+    }
 }
 
 fn advance_to(
@@ -263,7 +287,7 @@ async fn commit(
         if found != Some(&expected) {
             return Err(Broken::Moved(member.projection.name()));
         }
-        member.following.write(&mut transaction).await?;
+        member.following.take_changes(KEPT_ROWS).write(&mut transaction).await?;
     }
     checkpoints::advance(&mut transaction, advances).await?;
     transaction.commit().await?;

@@ -19,6 +19,16 @@ pub(crate) async fn stretch(
     rows.iter().map(log_event).collect()
 }
 
+/// The first position behind another that is not among these events, which are in order: at the end of
+/// them it is missing only when there are none at all.
+pub(crate) fn first_missing(events: &[LogEvent], after: i64) -> Option<i64> {
+    if events.is_empty() {
+        return Some(after + 1);
+    }
+    let expected = (after + 1..).zip(events).find(|(expected, event)| event.position != *expected);
+    expected.map(|(expected, _)| expected)
+}
+
 /// The events of one aggregate up to and with a position.
 pub(crate) async fn of_aggregate(
     connection: &mut PgConnection,

@@ -135,6 +135,15 @@ impl Rebuild {
             if comparable { self.compare(&mut connection, &mut build, watcher).await? } else { vec![] };
 
         watcher.phase("catching up");
+        build.aim(head(&mut connection).await?);
+        build.run(&mut connection, watcher).await?;
+        watcher.phase("indexing");
+        for projection in &self.projections {
+            for statement in statements::finish(*projection) {
+                sqlx::query(statement).execute(&mut connection).await?;
+            }
+        }
+        watcher.phase("catching up");
         // At least once to the head, so that what cannot be folded shows before the swap.
         let mut distance = i64::MAX;
         while distance > CLOSE {

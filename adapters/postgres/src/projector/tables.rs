@@ -4,12 +4,13 @@
 //! the tables that are read, those that a rebuild is making, or temporary ones.
 
 mod balances;
+mod copy;
 mod entries;
 mod payments;
 
 use async_trait::async_trait;
 use projections::ports::Projection;
-use projections::{AccountBalances, AccountEntries, LogEvent, Payments, ReadModel, Rows, Stopped};
+use projections::{AccountBalances, AccountEntries, Changes, Folded, LogEvent, Payments, ReadModel, Rows};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
@@ -26,58 +27,55 @@ pub(super) trait Table: ReadModel + Sized {
         keys: &[Self::Key],
     ) -> Result<Vec<(Self::Key, Self::State)>, sqlx::Error>;
 
-    /// Writes states over those that were there, and adds lines.
-    async fn write(
-        connection: &mut PgConnection,
-        states: &[(&Self::Key, &Self::State)],
-        lines: &[Self::Line],
-    ) -> Result<(), sqlx::Error>;
+    /// Writes what has changed.
+    async fn write(connection: &mut PgConnection, changes: &Changes<Self>) -> Result<(), sqlx::Error>;
 }
 
 /// A read model whose rows follow the log: [`Rows`] without their type.
 #[async_trait]
 pub(super) trait Following: Send + Sync {
-    /// Folds events behind those that were folded before; rows that it needs are loaded. Stops at the
-    /// first event that cannot be folded, with all before it folded.
-    async fn fold(
-        &mut self,
-        connection: &mut PgConnection,
-        events: &[LogEvent],
-    ) -> Result<Option<Stopped>, sqlx::Error>;
+    /// Folds events behind those that were folded before.
+    fn fold(&mut self, events: &[LogEvent]) -> Folded;
 
-    /// Writes what has changed since it was last written.
-    async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error>;
+    /// Loads the rows that these events need and that are not in memory.
+    async fn load(&mut self, connection: &mut PgConnection, events: &[LogEvent]) -> Result<(), sqlx::Error>;
 
-    /// What was written is durable. Keeps at most so many rows in memory.
-    fn written(&mut self, keep: usize);
+    /// Takes what has changed; it must be written before anything is loaded again. Keeps at most so
+    /// many rows in memory.
+    fn take_changes(&mut self, keep: usize) -> Box<dyn Changed>;
+}
+
+/// What has changed in one read model: [`Changes`] without their type.
+#[async_trait]
+pub(super) trait Changed: Send + Sync {
+    /// Writes it.
+    async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error>;
 }
 
 struct InTable<M: Table>(Rows<M>);
 
 #[async_trait]
 impl<M: Table> Following for InTable<M> {
-    async fn fold(
-        &mut self,
-        connection: &mut PgConnection,
-        events: &[LogEvent],
-    ) -> Result<Option<Stopped>, sqlx::Error> {
+    fn fold(&mut self, events: &[LogEvent]) -> Folded {
+        self.0.fold(events)
+    }
+
+    async fn load(&mut self, connection: &mut PgConnection, events: &[LogEvent]) -> Result<(), sqlx::Error> {
         let missing = self.0.missing(events);
-        if !missing.is_empty() {
-            self.0.remember(M::load(connection, &missing).await?);
-        }
-        Ok(self.0.fold(events))
+        let kept = M::load(connection, &missing).await?;
+        self.0.remember(missing, kept);
+        Ok(())
     }
 
-    async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let (states, lines) = (self.0.changed(), self.0.lines());
-        if states.is_empty() && lines.is_empty() {
-            return Ok(());
-        }
-        M::write(connection, &states, lines).await
+    fn take_changes(&mut self, keep: usize) -> Box<dyn Changed> {
+        Box::new(self.0.take_changes(keep))
     }
+}
 
-    fn written(&mut self, keep: usize) {
-        self.0.written(keep);
+#[async_trait]
+impl<M: Table> Changed for Changes<M> {
+    async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.is_empty() { Ok(()) } else { M::write(connection, self).await }
     }
 }
 

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::AccountId;
 use domain::account::AccountStatus;
-use projections::{AccountBalance, AccountBalances};
+use projections::{AccountBalance, AccountBalances, Changes};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::copy::CopyRows;
 use super::{Table, currency, id, optional_id, unreadable};
 
 #[async_trait]
@@ -26,26 +27,39 @@ impl Table for AccountBalances {
         rows.iter().map(|row| balance(row).map(|row| (row.account_id.clone(), row))).collect()
     }
 
-    async fn write(
-        connection: &mut PgConnection,
-        states: &[(&AccountId, &AccountBalance)],
-        _: &[()],
-    ) -> Result<(), sqlx::Error> {
-        let rows = || states.iter().map(|(_, row)| row);
+    async fn write(connection: &mut PgConnection, changes: &Changes<Self>) -> Result<(), sqlx::Error> {
+        if !changes.new.is_empty() {
+            let mut rows = CopyRows::with_capacity(changes.new.len() * 200);
+            for (_, row) in &changes.new {
+                rows.row(9)
+                    .text(row.account_id.as_str())
+                    .optional_text(row.user_id.as_ref().map(|user| user.as_str()))
+                    .text(row.currency.code())
+                    .text(row.status.name())
+                    .bigint(row.posted)
+                    .bigint(row.held)
+                    .bigint(row.position)
+                    .uuid(row.event_id)
+                    .time(row.recorded_at);
+            }
+            let copy = "copy account_balances (account_id, user_id, currency, status, posted, held, position,
+                                               event_id, recorded_at) from stdin (format binary)";
+            rows.send(connection, copy).await?;
+        }
+        if changes.changed.is_empty() {
+            return Ok(());
+        }
+        let rows = || changes.changed.iter().map(|(_, row)| row);
         sqlx::query(
-            "insert into account_balances as row
-                    (account_id, user_id, currency, status, posted, held, position, event_id, recorded_at)
-             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[],
-                                  $7::bigint[], $8::uuid[], $9::timestamptz[])
-             on conflict (account_id) do update
-                set status = excluded.status, posted = excluded.posted, held = excluded.held,
-                    position = excluded.position, event_id = excluded.event_id,
-                    recorded_at = excluded.recorded_at
-              where row.position < excluded.position",
+            "update account_balances as row
+                set status = c.status, posted = c.posted, held = c.held, position = c.position,
+                    event_id = c.event_id, recorded_at = c.recorded_at
+               from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[],
+                           $7::timestamptz[])
+                    as c(account_id, status, posted, held, position, event_id, recorded_at)
+              where row.account_id = c.account_id collate \"C\" and row.position < c.position",
         )
         .bind(rows().map(|row| row.account_id.as_str()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.user_id.as_ref().map(|user| user.as_str())).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.currency.code()).collect::<Vec<_>>())
         .bind(rows().map(|row| row.status.name()).collect::<Vec<_>>())
         .bind(rows().map(|row| row.posted).collect::<Vec<_>>())
         .bind(rows().map(|row| row.held).collect::<Vec<_>>())

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 use domain::{AccountId, Money};
 use projections::entries::Running;
-use projections::{AccountEntries, AccountEntry};
+use projections::{AccountEntries, AccountEntry, Changes};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use super::copy::CopyRows;
 use super::{Table, currency, id, optional_id};
 
 #[async_trait]
@@ -38,31 +39,29 @@ impl Table for AccountEntries {
             .collect()
     }
 
-    async fn write(
-        connection: &mut PgConnection,
-        _: &[(&AccountId, &Running)],
-        lines: &[AccountEntry],
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "insert into account_entries (account_id, position, event_id, event_type, posting_id, payment_id,
+    async fn write(connection: &mut PgConnection, changes: &Changes<Self>) -> Result<(), sqlx::Error> {
+        let mut lines: Vec<&AccountEntry> = changes.lines.iter().collect();
+        // As the table's key has them, so that neighbours go to one page of its index.
+        lines.sort_unstable_by(|a, b| (&a.account_id, a.position).cmp(&(&b.account_id, b.position)));
+        let mut rows = CopyRows::with_capacity(lines.len() * 250);
+        for line in lines {
+            rows.row(11)
+                .text(line.account_id.as_str())
+                .bigint(line.position)
+                .uuid(line.event_id)
+                .text(&line.event_type)
+                .text(line.posting_id.as_str())
+                .optional_text(line.payment_id.as_ref().map(|id| id.as_str()))
+                .text(line.amount.currency.code())
+                .bigint(line.amount.minor)
+                .bigint(line.balance)
+                .optional_text(line.reference.as_deref())
+                .time(line.recorded_at);
+        }
+        let copy = "copy account_entries (account_id, position, event_id, event_type, posting_id, payment_id,
                                           currency, amount, balance, reference, recorded_at)
-             select * from unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-                                  $7::text[], $8::bigint[], $9::bigint[], $10::text[], $11::timestamptz[])",
-        )
-        .bind(lines.iter().map(|line| line.account_id.as_str()).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.position).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.event_id).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.event_type.as_ref()).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.posting_id.as_str()).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.payment_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.amount.currency.code()).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.amount.minor).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.balance).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.reference.as_deref()).collect::<Vec<_>>())
-        .bind(lines.iter().map(|line| line.recorded_at).collect::<Vec<_>>())
-        .execute(connection)
-        .await
-        .map(|_| ())
+                    from stdin (format binary)";
+        rows.send(connection, copy).await
     }
 }
 

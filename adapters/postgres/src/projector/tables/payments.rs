@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use domain::payment::{CaptureMode, PaymentStatus};
 use domain::{Money, PaymentId};
-use projections::{PaymentRow, Payments};
+use projections::{Changes, PaymentRow, Payments};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use super::copy::CopyRows;
 use super::{Table, currency, id, optional_id, unreadable};
 
 #[async_trait]
@@ -28,43 +29,26 @@ impl Table for Payments {
         rows.iter().map(|row| payment(row).map(|row| (row.payment_id.clone(), row))).collect()
     }
 
-    async fn write(
-        connection: &mut PgConnection,
-        states: &[(&PaymentId, &PaymentRow)],
-        _: &[()],
-    ) -> Result<(), sqlx::Error> {
-        let rows = || states.iter().map(|(_, row)| row);
+    async fn write(connection: &mut PgConnection, changes: &Changes<Self>) -> Result<(), sqlx::Error> {
+        if !changes.new.is_empty() {
+            add(connection, changes.new.iter().map(|(_, row)| row)).await?;
+        }
+        if changes.changed.is_empty() {
+            return Ok(());
+        }
+        let rows = || changes.changed.iter().map(|(_, row)| row);
         sqlx::query(
-            "insert into payments as row
-                    (payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
-                     risk, transaction_id, failure, review_reason, captured, refunded, metadata,
-                     initiated_position, initiated_at, position, updated_at)
-             select r.payment_id, r.user_id, r.payer, r.payee, r.currency, r.amount, r.payment_method,
-                    r.capture, r.status, r.risk::json, r.transaction_id, r.failure::json, r.review_reason,
-                    r.captured, r.refunded, r.metadata::json, r.initiated_position, r.initiated_at,
-                    r.position, r.updated_at
-               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
-                           $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                           $13::text[], $14::bigint[], $15::bigint[], $16::text[], $17::bigint[],
-                           $18::timestamptz[], $19::bigint[], $20::timestamptz[])
-                    as r(payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
-                         risk, transaction_id, failure, review_reason, captured, refunded, metadata,
-                         initiated_position, initiated_at, position, updated_at)
-             on conflict (payment_id) do update
-                set status = excluded.status, risk = excluded.risk, transaction_id = excluded.transaction_id,
-                    failure = excluded.failure, review_reason = excluded.review_reason,
-                    captured = excluded.captured, refunded = excluded.refunded,
-                    position = excluded.position, updated_at = excluded.updated_at
-              where row.position < excluded.position",
+            "update payments as row
+                set status = c.status, risk = c.risk::json, transaction_id = c.transaction_id,
+                    failure = c.failure::json, review_reason = c.review_reason, captured = c.captured,
+                    refunded = c.refunded, position = c.position, updated_at = c.updated_at
+               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+                           $8::bigint[], $9::bigint[], $10::timestamptz[])
+                    as c(payment_id, status, risk, transaction_id, failure, review_reason, captured, refunded,
+                         position, updated_at)
+              where row.payment_id = c.payment_id collate \"C\" and row.position < c.position",
         )
         .bind(rows().map(|row| row.payment_id.as_str()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.user_id.as_str()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.payer.as_str()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.payee.as_ref().map(|payee| payee.as_str())).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.amount.currency.code()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.amount.minor).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.payment_method.as_deref()).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.capture.map(CaptureMode::name)).collect::<Vec<_>>())
         .bind(rows().map(|row| row.status.name()).collect::<Vec<_>>())
         .bind(rows().map(|row| json_text("risk", row.risk.as_ref())).collect::<Result<Vec<_>, _>>()?)
         .bind(rows().map(|row| row.transaction_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
@@ -72,15 +56,48 @@ impl Table for Payments {
         .bind(rows().map(|row| row.review_reason.as_deref()).collect::<Vec<_>>())
         .bind(rows().map(|row| row.captured).collect::<Vec<_>>())
         .bind(rows().map(|row| row.refunded).collect::<Vec<_>>())
-        .bind(rows().map(metadata).collect::<Result<Vec<_>, _>>()?)
-        .bind(rows().map(|row| row.initiated_position).collect::<Vec<_>>())
-        .bind(rows().map(|row| row.initiated_at).collect::<Vec<_>>())
         .bind(rows().map(|row| row.position).collect::<Vec<_>>())
         .bind(rows().map(|row| row.updated_at).collect::<Vec<_>>())
         .execute(connection)
         .await
         .map(|_| ())
     }
+}
+
+/// Adds rows.
+async fn add<'a>(
+    connection: &mut PgConnection,
+    payments: impl ExactSizeIterator<Item = &'a PaymentRow> + Send,
+) -> Result<(), sqlx::Error> {
+    let mut rows = CopyRows::with_capacity(payments.len() * 400);
+    for row in payments {
+        rows.row(20)
+            .text(row.payment_id.as_str())
+            .text(row.user_id.as_str())
+            .text(row.payer.as_str())
+            .optional_text(row.payee.as_ref().map(|payee| payee.as_str()))
+            .text(row.amount.currency.code())
+            .bigint(row.amount.minor)
+            .optional_text(row.payment_method.as_deref())
+            .optional_text(row.capture.map(CaptureMode::name))
+            .text(row.status.name())
+            .optional_text(json_text("risk", row.risk.as_ref())?.as_deref())
+            .optional_text(row.transaction_id.as_ref().map(|id| id.as_str()))
+            .optional_text(json_text("failure", row.failure.as_ref())?.as_deref())
+            .optional_text(row.review_reason.as_deref())
+            .optional_bigint(row.captured)
+            .optional_bigint(row.refunded)
+            .optional_text(metadata(row)?.as_deref())
+            .bigint(row.initiated_position)
+            .time(row.initiated_at)
+            .bigint(row.position)
+            .time(row.updated_at);
+    }
+    let copy = "copy payments (payment_id, user_id, payer, payee, currency, amount, payment_method, capture,
+                               status, risk, transaction_id, failure, review_reason, captured, refunded,
+                               metadata, initiated_position, initiated_at, position, updated_at)
+                from stdin (format binary)";
+    rows.send(connection, copy).await
 }
 
 /// A row with the columns of `load`, in their order.
@@ -112,7 +129,7 @@ pub(crate) fn payment(row: &PgRow) -> Result<PaymentRow, sqlx::Error> {
 }
 
 /// Most payments have no notes: absent costs nothing.
-fn metadata(row: &&PaymentRow) -> Result<Option<String>, sqlx::Error> {
+fn metadata(row: &PaymentRow) -> Result<Option<String>, sqlx::Error> {
     json_text("metadata", (!row.metadata.is_empty()).then_some(&row.metadata))
 }
 
