@@ -129,6 +129,10 @@ pub struct RecordedEvent {
     pub tracestate: Option<String>,
     /// W3C baggage of the request that caused it.
     pub baggage: Option<String>,
+    /// SHA-256 of what it says, `None` where it was recorded before there was a hash chain.
+    pub hash: Option<Vec<u8>>,
+    /// The hash chain up to it, where it is the last event of its append.
+    pub chain: Option<Vec<u8>>,
 }
 
 /// Reads the log for people.

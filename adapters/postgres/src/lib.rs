@@ -5,6 +5,7 @@
 //! | [`answered_requests`] | forgetting idempotency keys after a while |
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
+//! | [`hash_chain`] | proof that the log is as it was written |
 //! | [`log`] | reading the log by position, by payment, by event |
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
@@ -17,6 +18,7 @@
 pub mod answered_requests;
 pub mod database;
 pub mod embedded;
+pub mod hash_chain;
 pub mod log;
 pub mod open_payments;
 pub mod projector;

@@ -27,7 +27,7 @@ macro_rules! event_columns {
     () => {
         "e.position, e.sequence, e.event_id, e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
          e.payload::text, e.recorded_at, e.correlation_id, e.causation_id, e.actor, e.traceparent,
-         e.tracestate, e.baggage"
+         e.tracestate, e.baggage, e.hash, e.chain"
     };
 }
 
@@ -148,5 +148,7 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
         traceparent: row.try_get(12)?,
         tracestate: row.try_get(13)?,
         baggage: row.try_get(14)?,
+        hash: row.try_get(15)?,
+        chain: row.try_get(16)?,
     })
 }

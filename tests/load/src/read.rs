@@ -35,6 +35,9 @@ pub(crate) struct ReadArguments {
     /// Only the rebuilds and the raw reads.
     #[arg(long)]
     alone: bool,
+    /// Only the lag.
+    #[arg(long, conflicts_with = "alone")]
+    only_lag: bool,
 }
 
 /// What a rebuild took.
@@ -45,6 +48,18 @@ struct Rebuilt {
 }
 
 pub(crate) async fn run(options: &ReadArguments) -> Result<Report, Failure> {
+    let mut report =
+        Report::new("read: the read models built anew, and how soon they see an event, fsync on");
+    if !options.only_lag {
+        rebuilds(options, &mut report).await?;
+    }
+    if !options.alone {
+        say_lag(&mut report, &measure_lag(options.seconds).await?);
+    }
+    Ok(report)
+}
+
+async fn rebuilds(options: &ReadArguments, report: &mut Report) -> Result<(), Failure> {
     let cluster = BenchDatabase::start(None).await?;
     drop(Database::open(&cluster.url, 2).await?);
     let mut connection = PgConnection::connect(&cluster.url).await?;
@@ -75,8 +90,6 @@ pub(crate) async fn run(options: &ReadArguments) -> Result<Report, Failure> {
     let (raw_per_s, per_s) = (per_second(events * rounds, raw), per_second(events * rounds, rebuilt));
     let narrow_per_s = per_second(events * rounds, narrow);
 
-    let mut report =
-        Report::new("read: the read models built anew, and how soon they see an event, fsync on");
     report.row(
         "raw ordered read of the log",
         grouped(raw_per_s),
@@ -100,11 +113,7 @@ pub(crate) async fn run(options: &ReadArguments) -> Result<Report, Failure> {
         report.key("vs_stock_replay", ratio(per_s, stock_per_s));
     }
     drop(connection);
-    cluster.stop().await?;
-    if !options.alone {
-        say_lag(&mut report, &measure_lag(options.seconds).await?);
-    }
-    Ok(report)
+    cluster.stop().await
 }
 
 fn say_lag(report: &mut Report, lag: &Lag) {

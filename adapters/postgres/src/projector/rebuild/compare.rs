@@ -48,6 +48,13 @@ pub(super) async fn compare(
     projection: Projection,
     position: i64,
 ) -> Result<Comparison, sqlx::Error> {
+    // Here all rows are read: the settings by which folds find theirs would only be in the way.
+    sqlx::query(
+        "select set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
+                set_config('enable_mergejoin', 'on', true)",
+    )
+    .execute(&mut *connection)
+    .await?;
     let rows: i64 = sqlx::query_scalar(statements::count(projection)).fetch_one(&mut *connection).await?;
     let found =
         sqlx::query(statements::compare(projection)).bind(MOST_DESCRIBED).fetch_all(&mut *connection).await?;
