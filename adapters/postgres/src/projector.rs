@@ -48,7 +48,7 @@ const KEPT_ROWS: usize = 50_000;
 /// How soon a projector looks for what other processes have appended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Least time between two transactions: under load the events of a moment share one.
-const LEAST_PAUSE: Duration = Duration::from_millis(5);
+const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// How often a stopped projection tries its event again, and a stand-by asks for the lock.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// First half of the advisory locks: "projector of a payment engine". The second is the projection.
