@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
+use crate::projector::{caught_up, read_models_are_right};
 use crate::support::folder::Folder;
 use crate::support::{Books, Client, Engine, SandboxProcess};
 
@@ -82,6 +83,7 @@ async fn under_the_seeded_load_nothing_breaks_and_every_cent_is_found_again() {
     // The load has cut 400 requests off. Each goes on; stopping the engine waits for the last one.
     let database_url = EmbeddedPostgres::database_url_for(folder.path()).unwrap();
     all_settled(&database_url).await;
+    caught_up(&database_url).await;
     engine.stop();
     let settings = ClusterSettings { data_dir: folder.path().to_owned(), bin_dir: None, run_as: None };
     let postgres = EmbeddedPostgres::start(settings).await.unwrap();
@@ -90,5 +92,6 @@ async fn under_the_seeded_load_nothing_breaks_and_every_cent_is_found_again() {
     books.agree_with_channel(&sandbox, true).await;
     let completed = u64::try_from(books.completed.len()).unwrap();
     assert!(completed >= paid, "{paid} payments were acknowledged, {completed} are in the books");
+    read_models_are_right(&postgres.database_url(), &books).await;
     postgres.stop().await.unwrap();
 }
