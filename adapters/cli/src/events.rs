@@ -1,5 +1,10 @@
 //! `payments events`: the log for an operator.
 
+mod export;
+mod export_end;
+mod import;
+mod output_file;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -23,8 +28,13 @@ const PAGE: u32 = 5_000;
 pub(crate) const FOUND_WRONG: u8 = 3;
 
 pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
+    // The only one that writes: it brings the schema up to date.
+    if let EventsTool::Import(import) = options.tool {
+        return import::run(&options.database, import).await;
+    }
     let log = EventLog::new(&connect(&options.database).await?);
     match options.tool {
+        EventsTool::Export(options) => return export::run(&log, options).await,
         EventsTool::List { after, limit, json } => list(&log, after, limit, json).await?,
         EventsTool::Show { event_id } => show(&log, &event_id).await?,
         EventsTool::Tail { after, json } => {
@@ -35,6 +45,7 @@ pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
             }
         }
         EventsTool::Verify { json } => return verify(&log, json).await,
+        EventsTool::Import(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
