@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::process::program;
-use crate::support::{Payment, Scene, eventually};
+use crate::support::{Payment, Scene};
 
 /// Runs `payments events ...` on a scene's database; the exit status and what it printed.
 fn events(scene: &Scene, arguments: &[&str]) -> (Option<i32>, String) {
@@ -164,48 +164,122 @@ async fn an_operator_lists_shows_and_verifies_the_log() {
     scene.end_settled().await;
 }
 
-/// Changes history as only a superuser can, who may switch triggers off.
-async fn tamper(scene: &Scene, statement: &str) {
+/// A connection that may change history, as only a superuser can, who may switch triggers off. What it
+/// finds is kept, so that it can be put back.
+async fn forger(scene: &Scene) -> PgConnection {
     let password = std::fs::read_to_string(scene.path().join("admin.password")).unwrap();
     let options: sqlx::postgres::PgConnectOptions = scene.database_url().parse().unwrap();
     let options = options.username("postgres_admin").password(password.trim());
     let mut connection = PgConnection::connect_with(&options).await.unwrap();
     sqlx::query("set session_replication_role = replica").execute(&mut connection).await.unwrap();
-    let changed = sqlx::query(statement).execute(&mut connection).await.unwrap();
-    assert_eq!(changed.rows_affected(), 1, "{statement}");
+    sqlx::query("create temporary table kept as select * from events")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+}
+
+async fn change(forger: &mut PgConnection, statement: &str) -> u64 {
+    sqlx::query(statement).execute(forger).await.unwrap().rows_affected()
+}
+
+/// What `verify --json` says.
+fn verdict(scene: &Scene) -> (Option<i32>, Value) {
+    let (status, said) = events(scene, &["verify", "--json"]);
+    let json = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+    (status, serde_json::from_str(json).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_not_in_order_is_named_by_its_position() {
-    for (name, statement, position, reason) in [
-        ("gap", "delete from events where position = 4", 4, "missing"),
-        ("end", "delete from events where position = (select max(position) from events)", 0, "missing"),
+async fn whatever_is_not_as_it_was_recorded_is_named_by_its_position() {
+    let scene = Scene::start("log-tampered");
+    scene.account("alice", "USD", "100.00").await;
+    assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "7.53")).await.status, 201);
+    let (status, whole) = verdict(&scene);
+    assert_eq!((status, &whole["wrong"], &whole["sealed_from"]), (Some(0), &Value::Null, &Value::from(1)));
+    let story = scene.story("p1").await;
+    let of = |name: &str| story.iter().find(|(found, _)| found == name).unwrap().1;
+    let head = whole["head"].as_i64().unwrap();
+    let (held, captured, completed) = (of("FundsHeld"), of("HoldCaptured"), of("PaymentCompleted"));
+    let mut forger = forger(&scene).await;
+    for (statement, position, reason) in [
+        ("delete from events where position = 4", 4, "missing"),
+        ("delete from events where position = (select max(position) from events)", head, "missing"),
         (
-            "books",
             "update events set payload = replace(payload::text, '753', '752')::json
-                    where event_type = 'HoldCaptured'",
-            0,
-            "out of balance",
+              where event_type = 'HoldCaptured'",
+            captured,
+            "its hash differs",
         ),
-        ("payload", "update events set payload = '{}' where position = 2", 2, "event AccountOpened"),
+        ("update events set payload = '{}' where position = 2", 2, "its hash differs"),
         (
-            "stream",
-            "update events set sequence = sequence + 1 where event_type = 'PaymentCompleted'",
-            0,
-            "had to come",
+            "update events set sequence = sequence + 9 where event_type = 'PaymentCompleted'",
+            completed,
+            "its hash",
         ),
+        (
+            "update events set traceparent = overlay(traceparent placing 'f' from 9) || 'f'
+              where event_type = 'FundsHeld'",
+            held,
+            "its hash differs",
+        ),
+        ("update events set baggage = '' where event_type = 'FundsHeld'", held, "its hash differs"),
+        (
+            "update events set recorded_at = recorded_at + interval '1 microsecond'
+              where event_type = 'HoldCaptured'",
+            captured,
+            "another time",
+        ),
+        ("update events set hash = null where event_type = 'HoldCaptured'", captured, "has no hash"),
     ] {
-        let scene = Scene::start(&format!("log-tampered-{name}"));
-        scene.account("alice", "USD", "100.00").await;
-        assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "7.53")).await.status, 201);
-        eventually("the log is in order", async || events(&scene, &["verify"]).0 == Some(0)).await;
-        tamper(&scene, statement).await;
-        let (status, said) = events(&scene, &["verify", "--json"]);
-        assert_eq!(status, Some(3), "{name}: {said}");
-        let verdict: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-        assert!(verdict["wrong"]["reason"].as_str().unwrap().contains(reason), "{name}: {said}");
-        if position > 0 {
-            assert_eq!(verdict["wrong"]["position"], position, "{name}: {said}");
-        }
+        assert_eq!(change(&mut forger, statement).await, 1, "{statement}");
+        let (status, verdict) = verdict(&scene);
+        assert_eq!((status, verdict["wrong"]["position"].as_i64()), (Some(3), Some(position)), "{statement}");
+        assert!(verdict["wrong"]["reason"].as_str().unwrap().contains(reason), "{verdict}");
+        change(&mut forger, "delete from events").await;
+        change(&mut forger, "insert into events select * from kept").await;
+        assert_eq!(self::verdict(&scene).0, Some(0), "put back after {statement}");
     }
+    let (status, said) = events(&scene, &["verify"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains(whole["hash"].as_str().unwrap()), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forger_who_knows_the_hashes_breaks_the_chain_or_is_found_by_the_hash_that_was_kept() {
+    let scene = Scene::start("log-forged");
+    scene.account("alice", "USD", "100.00").await;
+    assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "7.53")).await.status, 201);
+    let (_, whole) = verdict(&scene);
+    let mut forger = forger(&scene).await;
+    // An event in another's place with its own valid hash: the chain knows which came first.
+    let both = "event_type in ('HoldCaptured', 'FundsCredited')";
+    for statement in [
+        format!("create temporary table swapped as select * from kept where {both}"),
+        "update swapped s set position = (select sum(position) from kept k
+            where k.event_type in ('HoldCaptured', 'FundsCredited')) - position"
+            .to_owned(),
+        "update swapped s set chain = (select chain from kept k where k.position = s.position)".to_owned(),
+        format!("delete from events where {both}"),
+        "insert into events select * from swapped".to_owned(),
+    ] {
+        assert_eq!(change(&mut forger, &statement).await, 2, "{statement}");
+    }
+    let (status, found) = verdict(&scene);
+    assert_eq!(status, Some(3), "{found}");
+    assert!(found["wrong"]["reason"].as_str().unwrap().contains("hash chain breaks between"), "{found}");
+    change(&mut forger, "delete from events").await;
+    change(&mut forger, "insert into events select * from kept").await;
+    // The last append cut off, and the head made to fit: in itself that is a whole log.
+    for statement in [
+        "delete from events where position > (select max(position) from kept
+           where chain is not null and position < (select max(position) from kept))",
+        "update event_log_head h set position = e.position, chain = e.chain from events e
+          where e.position = (select max(position) from events)",
+    ] {
+        assert!(change(&mut forger, statement).await > 0);
+    }
+    let (status, shorter) = verdict(&scene);
+    assert_eq!(status, Some(0), "{shorter}");
+    assert_ne!(shorter["hash"], whole["hash"], "the hash that was kept tells");
 }

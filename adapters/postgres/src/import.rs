@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 use sqlx::{PgConnection, Postgres, Row, Transaction};
 
-pub use check::{ChainProblem, CheckedEvent, CheckedLog, LogCheck, LogError};
+pub use check::{CheckedEvent, CheckedLog, LogCheck, LogError};
 
 use crate::copy_rows::CopyRows;
 use crate::database::Database;

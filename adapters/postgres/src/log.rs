@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::database::{Database, fetch_all};
+use crate::hash_chain::Hash;
 
 /// Most events of one story; a payment has about a dozen.
 const MOST_EVENTS: i64 = 1_000;
@@ -52,6 +53,23 @@ impl EventLog {
     pub fn told_of(mut self, appended: watch::Receiver<i64>) -> Self {
         self.appended = Some(appended);
         self
+    }
+
+    /// Position of the last event, and the hash chain up to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without the database.
+    pub async fn sealed_head(&self) -> Result<(i64, Hash), StoreError> {
+        let query = sqlx::query("select position, chain from event_log_head");
+        let read = || async {
+            let rows = fetch_all(&self.pool, query).await?;
+            let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+            Ok((row.try_get(0)?, row.try_get(1)?))
+        };
+        let (position, chain): (i64, Vec<u8>) = read().await.map_err(|error| unavailable(&error))?;
+        let chain =
+            chain.try_into().map_err(|_| StoreError::Damaged("the head's hash is no SHA-256".to_owned()))?;
+        Ok((position, chain))
     }
 
     async fn read(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<RecordedEvent>, StoreError> {

@@ -272,6 +272,7 @@ async fn measure_raw(url: &str, accounts: &[AccountId], options: &AppendArgument
             .bind(Vec::<i16>::new())
             .bind(Vec::<&str>::new())
             .bind(Vec::<Option<i64>>::new())
+            .bind(vec![0_u8; size * 32])
             .fetch_all(&mut connection)
             .await?;
         events += BATCH;

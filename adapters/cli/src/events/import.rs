@@ -10,6 +10,7 @@ mod lines;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use adapter_postgres::database::Database;
 use adapter_postgres::import::{CheckedLog, Import, ImportError};
 use adapter_postgres::projector::rebuild::Watcher;
 use serde_json::json;
@@ -17,15 +18,13 @@ use serde_json::json;
 use self::input_file::InputFile;
 use self::lines::{Part, read_on_a_thread};
 use crate::Failure;
-use crate::arguments::{DatabaseArguments, ImportArguments};
-use crate::connect::open;
+use crate::arguments::ImportArguments;
 use crate::progress::Progress;
 
-pub(super) async fn run(database: &DatabaseArguments, options: ImportArguments) -> Result<ExitCode, Failure> {
+pub(super) async fn run(database: &Database, options: ImportArguments) -> Result<ExitCode, Failure> {
     let shown = options.file.display().to_string();
     let input = InputFile::open(&options.file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let database = open(database).await?;
-    let import = Import::begin(&database).await?;
+    let import = Import::begin(database).await?;
     let log = load(import, input, &shown).await?;
     tell(&log, options.json)?;
     Ok(ExitCode::SUCCESS)

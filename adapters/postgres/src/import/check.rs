@@ -3,14 +3,14 @@
 //! Start at [`LogCheck::take`].
 //!
 //! **Invariant:** nothing is kept of an event but what the next one is compared with: the position, the
-//! time, the chain, and the hashes since its last link.
+//! time, the chain, and the hashes of an append that has not come to its end.
 
 use chrono::{DateTime, Utc};
 use commands::ports::RecordedEvent;
 use domain::{Account, AccountId, Payment, PaymentId};
 use uuid::Uuid;
 
-use crate::hash_chain::{BEGINNING, Content, Hash, link};
+use crate::hash_chain::{ChainCheck, ChainError, Hash};
 use crate::store::decode;
 
 /// The first thing that is wrong with a log.
@@ -58,13 +58,18 @@ pub enum LogError {
         /// Where.
         position: i64,
     },
-    /// A hash, or the lack of one, that no log has.
-    #[error("position {position} {problem}")]
-    Chain {
-        /// Where.
-        position: i64,
-        /// What is wrong with it.
-        problem: ChainProblem,
+    /// A hash is not that of what it covers.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The log ends within an append.
+    #[error(
+        "the append that begins at position {first} is not whole: the log was cut behind position {last}"
+    )]
+    Unfinished {
+        /// Its first event.
+        first: i64,
+        /// The last event that is there.
+        last: i64,
     },
     /// This program cannot read the event.
     #[error("position {position} cannot be read: {reason}")]
@@ -74,29 +79,6 @@ pub enum LogError {
         /// Why not.
         reason: String,
     },
-}
-
-/// What is wrong with the hash chain at an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChainProblem {
-    /// Its hash is that of other words.
-    #[error("is not what was recorded: its hash is that of another content")]
-    Content,
-    /// Its link does not follow from the links and hashes before it.
-    #[error("breaks the hash chain: something before it is not what was recorded")]
-    Link,
-    /// It has no hash, and the chain has begun before it.
-    #[error("has no hash, and an event before it has one")]
-    NoHash,
-    /// It has a link and no hash.
-    #[error("has a link of the hash chain and no hash")]
-    LinkAlone,
-    /// It has another time than the events of its append.
-    #[error("has another time than the event in front of it, which is of the same append")]
-    TimeOfAppend,
-    /// The log ends within an append.
-    #[error("is not the last event of its append: the log was cut behind it")]
-    Unfinished,
 }
 
 impl LogError {
@@ -109,8 +91,9 @@ impl LogError {
             | Self::Id { position, .. }
             | Self::IdTwice { position, .. }
             | Self::Time { position }
-            | Self::Chain { position, .. }
             | Self::Unreadable { position, .. } => *position,
+            Self::Chain(error) => error.position(),
+            Self::Unfinished { first, .. } => *first,
         }
     }
 
@@ -166,21 +149,11 @@ impl CheckedLog {
 }
 
 /// The fold over a log from its first event.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LogCheck {
     position: i64,
     recorded_at: Option<DateTime<Utc>>,
-    chain: Hash,
-    /// Whether an event had a hash: all behind it have one.
-    hashed: bool,
-    /// Hashes of the append that has not come to its end.
-    unlinked: Vec<Hash>,
-}
-
-impl Default for LogCheck {
-    fn default() -> Self {
-        Self { position: 0, recorded_at: None, chain: BEGINNING, hashed: false, unlinked: vec![] }
-    }
+    chain: ChainCheck,
 }
 
 impl LogCheck {
@@ -200,68 +173,24 @@ impl LogCheck {
         if self.recorded_at.is_some_and(|before| event.recorded_at < before) {
             return Err(LogError::Time { position });
         }
-        self.take_hash(&event, event_id).map_err(|problem| LogError::Chain { position, problem })?;
+        self.chain.apply(&event)?;
         readable(&event).map_err(|reason| LogError::Unreadable { position, reason })?;
         self.position = position;
         self.recorded_at = Some(event.recorded_at);
         Ok(CheckedEvent { event, event_id })
     }
 
-    fn take_hash(&mut self, event: &RecordedEvent, event_id: Uuid) -> Result<(), ChainProblem> {
-        let Some(hash) = &event.hash else {
-            return match (self.hashed, &event.chain) {
-                (true, _) => Err(ChainProblem::NoHash),
-                (false, Some(_)) => Err(ChainProblem::LinkAlone),
-                (false, None) => Ok(()),
-            };
-        };
-        let content = content(event, event_id).hash();
-        if hash.as_slice() != content {
-            return Err(ChainProblem::Content);
-        }
-        if !self.unlinked.is_empty() && self.recorded_at != Some(event.recorded_at) {
-            return Err(ChainProblem::TimeOfAppend);
-        }
-        self.hashed = true;
-        self.unlinked.push(content);
-        let Some(chain) = &event.chain else { return Ok(()) };
-        let base = event.position - i64::try_from(self.unlinked.len()).unwrap_or(i64::MAX);
-        let linked = link(&self.chain, base, event.recorded_at, &self.unlinked);
-        if chain.as_slice() != linked {
-            return Err(ChainProblem::Link);
-        }
-        self.chain = linked;
-        self.unlinked.clear();
-        Ok(())
-    }
-
     /// Ends with the last event.
     ///
     /// # Errors
-    /// [`ChainProblem::Unfinished`]: events of the last append are missing.
+    /// [`LogError::Unfinished`]: events of the last append are missing.
     pub fn finish(self) -> Result<CheckedLog, LogError> {
-        if !self.unlinked.is_empty() {
-            return Err(LogError::Chain { position: self.position, problem: ChainProblem::Unfinished });
+        let chain = *self.chain.chain();
+        match self.chain.finish(&chain) {
+            Ok(()) => Ok(CheckedLog { position: self.position, recorded_at: self.recorded_at, chain }),
+            Err(ChainError::Link { first, last }) => Err(LogError::Unfinished { first, last }),
+            Err(other) => Err(other.into()),
         }
-        Ok(CheckedLog { position: self.position, recorded_at: self.recorded_at, chain: self.chain })
-    }
-}
-
-fn content(event: &RecordedEvent, event_id: Uuid) -> Content<'_> {
-    Content {
-        event_id,
-        aggregate_type: &event.aggregate_type,
-        aggregate_id: &event.aggregate_id,
-        sequence: event.sequence,
-        event_type: &event.event_type,
-        event_version: &event.event_version,
-        payload: &event.payload,
-        correlation_id: &event.correlation_id,
-        causation_id: &event.causation_id,
-        actor: &event.actor,
-        traceparent: &event.traceparent,
-        tracestate: event.tracestate.as_deref(),
-        baggage: event.baggage.as_deref(),
     }
 }
 
@@ -285,6 +214,7 @@ fn readable(event: &RecordedEvent) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash_chain::{BEGINNING, content_of, link};
 
     const PAYLOAD: &str = r#""AccountFrozen""#;
 
@@ -310,15 +240,11 @@ mod tests {
         }
     }
 
-    fn hash(event: &RecordedEvent) -> Hash {
-        content(event, Uuid::parse_str(&event.event_id).unwrap()).hash()
-    }
-
     /// Two events from before there was a chain, one append of two, one of one.
     fn log() -> Vec<RecordedEvent> {
         let mut log: Vec<RecordedEvent> = (1..=5).map(event).collect();
         log[4].recorded_at += chrono::TimeDelta::microseconds(1);
-        let hashes: Vec<Hash> = log.iter().map(hash).collect();
+        let hashes: Vec<Hash> = log.iter().map(|event| content_of(event).unwrap().hash()).collect();
         for (event, hash) in log.iter_mut().zip(&hashes).skip(2) {
             event.hash = Some(hash.to_vec());
         }
@@ -368,18 +294,16 @@ mod tests {
 
     #[test]
     fn whatever_breaks_the_chain_is_named() {
-        refused(|log| log[2].actor = "somebody".to_owned(), 3, "its hash is that of another content");
-        refused(|log| log[3].payload.push(' '), 4, "its hash is that of another content");
+        refused(|log| log[2].actor = "somebody".to_owned(), 3, "its hash differs");
+        refused(|log| log[3].payload.push(' '), 4, "its hash differs");
         refused(|log| log[3].hash = None, 4, "has no hash");
-        refused(|log| log[1].chain = Some(vec![0; 32]), 2, "link of the hash chain and no hash");
-        refused(|log| log[3].chain = None, 5, "another time than the event in front of it");
-        refused(|log| log[4].chain = Some(vec![1; 32]), 5, "breaks the hash chain");
-        refused(|log| log.truncate(3), 3, "the log was cut behind it");
+        refused(|log| log[4].chain = Some(vec![1; 32]), 5, "hash chain breaks");
+        refused(|log| log.truncate(3), 3, "the log was cut behind position 3");
         // An event that was made to fit by itself is found by the link.
         let forge = |log: &mut Vec<RecordedEvent>| {
             log[2].actor = "somebody".to_owned();
-            log[2].hash = Some(hash(&log[2]).to_vec());
+            log[2].hash = Some(content_of(&log[2]).unwrap().hash().to_vec());
         };
-        refused(forge, 4, "breaks the hash chain");
+        refused(forge, 3, "hash chain breaks between positions 3 and 4");
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::slot::Poison;
 use super::snapshots::Snapshot;
+use crate::hash_chain::{Content, Hash};
 
 /// An event that is not durable yet.
 #[derive(Debug)]
@@ -21,6 +22,26 @@ pub(super) struct NewEvent {
     pub(super) event_type: &'static str,
     pub(super) event_version: &'static str,
     pub(super) payload: String,
+}
+
+impl NewEvent {
+    fn content<'a>(&'a self, context: &'a CommandContext) -> Content<'a> {
+        Content {
+            event_id: self.event_id,
+            aggregate_type: self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence,
+            event_type: self.event_type,
+            event_version: self.event_version,
+            payload: &self.payload,
+            correlation_id: &context.correlation_id,
+            causation_id: &context.causation_id,
+            actor: &context.actor,
+            traceparent: &context.trace.traceparent,
+            tracestate: context.trace.tracestate.as_deref(),
+            baggage: context.trace.baggage.as_deref(),
+        }
+    }
 }
 
 /// Events and rows that become durable together or not at all.
@@ -61,6 +82,8 @@ pub(super) enum AppendError {
 pub(super) struct Queued {
     pub(super) number: u64,
     pub(super) append: Append,
+    /// What its events say, hashed by whoever submits: the committer is one for all.
+    pub(super) hashes: Vec<Hash>,
     /// Its share of the queue's bound, given back when it is resolved.
     _permit: OwnedSemaphorePermit,
 }
@@ -114,9 +137,10 @@ impl AppendQueue {
     /// Submits an append and returns its number. Call it while the slots' locks are held: the order
     /// of the queue is then the order in which they were decided.
     pub(super) fn submit(&self, append: Append, place: Place) -> Option<u64> {
+        let hashes = append.events.iter().map(|event| event.content(&append.context).hash()).collect();
         let mut entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
         let number = entrance.last + 1;
-        if let Err(refused) = entrance.sender.send(Queued { number, append, _permit: place.0 }) {
+        if let Err(refused) = entrance.sender.send(Queued { number, append, hashes, _permit: place.0 }) {
             // Their states are ahead of what will ever be durable.
             refused.0.append.slots.iter().for_each(|slot| slot.poison());
             return None;

@@ -11,21 +11,30 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::append::{Append, Queued};
+use super::append::Queued;
 
-/// The statement; parameters are the number of events, 13 columns of events, 4 of claims, 5 of answers.
+/// The statement; parameters are the number of events, 13 columns of events, 4 of claims, 5 of answers,
+/// and the hashes of the events, 32 bytes each. It advances the hash chain once for all its events.
 pub const APPEND: &str = "
-with head as (
-    update event_log_head
-       set position = position + $1, recorded_at = greatest(recorded_at, clock_timestamp())
-    returning position - $1 as base, recorded_at
+with clock as materialized (
+    select clock_timestamp() as now
+), head as (
+    update event_log_head h
+       set position = h.position + $1, recorded_at = greatest(h.recorded_at, clock.now),
+           chain = case when $1 = 0 then h.chain
+                        else sha256(h.chain || int8send(h.position)
+                                    || timestamptz_send(greatest(h.recorded_at, clock.now)) || $24) end
+      from clock
+    returning h.position - $1 as base, h.recorded_at, h.chain
 ), appended as (
     insert into events (position, sequence, recorded_at, event_id, aggregate_type, aggregate_id,
                         event_type, event_version, payload, correlation_id, causation_id, actor,
-                        traceparent, tracestate, baggage)
+                        traceparent, tracestate, baggage, hash, chain)
     select head.base + e.ordinal, e.sequence, head.recorded_at, e.event_id, e.aggregate_type,
            e.aggregate_id, e.event_type, e.event_version, e.payload::json, e.correlation_id,
-           e.causation_id, e.actor, e.traceparent, e.tracestate, e.baggage
+           e.causation_id, e.actor, e.traceparent, e.tracestate, e.baggage,
+           substring($24 from (e.ordinal::int - 1) * 32 + 1 for 32),
+           case when e.ordinal = $1 then head.chain end
       from head, unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
                         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
                         $14::text[]) with ordinality
@@ -77,10 +86,13 @@ struct Columns<'a> {
     answer_statuses: Vec<i16>,
     answer_bodies: Vec<&'a str>,
     answer_ordinals: Vec<Option<i64>>,
+    hashes: Vec<u8>,
 }
 
 impl<'a> Columns<'a> {
-    fn push(&mut self, append: &'a Append) {
+    fn push(&mut self, queued: &'a Queued) {
+        let append = &queued.append;
+        self.hashes.extend_from_slice(queued.hashes.as_flattened());
         let context = &append.context;
         for event in &append.events {
             self.event_ids.push(event.event_id);
@@ -119,7 +131,7 @@ impl<'a> Columns<'a> {
 pub(super) async fn append(connection: &mut PgConnection, batch: &[Queued]) -> Result<Landed, sqlx::Error> {
     let mut columns = Columns::default();
     for queued in batch {
-        columns.push(&queued.append);
+        columns.push(queued);
     }
     let rows = sqlx::query(APPEND)
         .bind(i64::try_from(columns.event_ids.len()).unwrap_or(i64::MAX))
@@ -145,6 +157,7 @@ pub(super) async fn append(connection: &mut PgConnection, batch: &[Queued]) -> R
         .bind(columns.answer_statuses)
         .bind(columns.answer_bodies)
         .bind(columns.answer_ordinals)
+        .bind(columns.hashes)
         .fetch_all(connection)
         .await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
