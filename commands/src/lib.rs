@@ -5,6 +5,7 @@
 //! | [`context`] | who asked, for what, in which trace: travels with every command into every event |
 //! | [`mod@unit`] | a unit of work: commands that become durable together or not at all |
 //! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
+//! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
@@ -16,6 +17,7 @@
 //! that arrives through a port or inside a request.
 
 pub mod accounts;
+pub mod cloud_event;
 pub mod context;
 pub mod idempotency;
 pub mod ports;

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod transfer;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
+
+pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 
 /// A payment engine: every cent can be traced to the event that moved it.
 #[derive(Debug, Parser)]
@@ -34,8 +38,10 @@ pub(crate) enum Command {
     Sandbox(SandboxArguments),
     /// Make real payments on a fresh `payments dev` and tell the story of each.
     Demo(DemoArguments),
-    /// Look into the event log: list, show, follow, verify.
+    /// Look into the event log: list, show, follow, verify; carry it to a file and into a new database.
     Events(EventsArguments),
+    /// Tell events of the log again, in order, to whoever reads standard output.
+    Replay(ReplayArguments),
     /// The read models: how far they are, rebuild them, compare them with the log.
     Projections(ProjectionsArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.
@@ -93,6 +99,10 @@ pub(crate) enum EventsTool {
         #[arg(long)]
         json: bool,
     },
+    /// Write the log, or a stretch of it, to a file.
+    Export(ExportArguments),
+    /// Load an exported log into a database whose log is empty.
+    Import(ImportArguments),
     /// Read the whole log and prove that it is in order: no gap, every stream dense, every posting in
     /// balance, no user below zero. Names the first event that is wrong.
     Verify {

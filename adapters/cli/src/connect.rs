@@ -1,6 +1,6 @@
 //! How the operator's tools find the database.
 
-use adapter_postgres::database::Database;
+use adapter_postgres::database::{Database, DatabaseError};
 use adapter_postgres::embedded::EmbeddedPostgres;
 
 use crate::Failure;
@@ -11,20 +11,32 @@ const CONNECTIONS: u32 = 2;
 
 /// Connects by `DATABASE_URL` or a data folder. The tools bring no schema up to date.
 pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
-    let url = match (&database.database_url, &database.data_dir) {
-        (Some(url), _) => url.clone(),
-        (None, Some(folder)) => EmbeddedPostgres::database_url_for(folder)?,
+    let connected = Database::connect(&url(database)?, CONNECTIONS).await;
+    connected.map_err(|error| with_advice(error, database))
+}
+
+/// The same for what fills a new database: the schema is made, or brought up to date.
+pub(crate) async fn open(database: &DatabaseArguments) -> Result<Database, Failure> {
+    let opened = Database::open(&url(database)?, CONNECTIONS).await;
+    opened.map_err(|error| with_advice(error, database))
+}
+
+fn url(database: &DatabaseArguments) -> Result<String, Failure> {
+    match (&database.database_url, &database.data_dir) {
+        (Some(url), _) => Ok(url.clone()),
+        (None, Some(folder)) => Ok(EmbeddedPostgres::database_url_for(folder)?),
         (None, None) => {
-            return Err(
-                "which database? Name it by DATABASE_URL, or a `payments dev` folder by --data-dir".into()
-            );
+            Err("which database? Name it by DATABASE_URL, or a `payments dev` folder by --data-dir".into())
         }
-    };
-    Database::connect(&url, CONNECTIONS).await.map_err(|error| match &database.data_dir {
+    }
+}
+
+fn with_advice(error: DatabaseError, database: &DatabaseArguments) -> Failure {
+    match &database.data_dir {
         Some(folder) => {
             let start = format!("start it with: payments dev --data-dir {}", folder.display());
             Failure::from(format!("{error}; {start}"))
         }
         None => error.into(),
-    })
+    }
 }

@@ -1,5 +1,9 @@
 //! `payments events`: the log for an operator.
 
+mod export;
+mod export_end;
+mod import;
+mod output_file;
 mod verify;
 
 use std::io::{self, Write};
@@ -10,7 +14,7 @@ use commands::ports::{EventReader, RecordedEvent};
 
 use crate::Failure;
 use crate::arguments::{EventsArguments, EventsTool};
-use crate::connect::connect;
+use crate::connect::{connect, open};
 use crate::event_line::event_line;
 use crate::signals::Shutdown;
 
@@ -20,7 +24,12 @@ const PAGE: u32 = 5_000;
 pub(crate) const FOUND_WRONG: u8 = 3;
 
 pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
-    let log = EventLog::new(&connect(&options.database).await?);
+    let database = match options.tool {
+        // The only one that writes: it fills a new database.
+        EventsTool::Import(_) => open(&options.database).await?,
+        _ => connect(&options.database).await?,
+    };
+    let log = EventLog::new(&database);
     match options.tool {
         EventsTool::List { after, limit, json } => list(&log, after, limit, json).await?,
         EventsTool::Show { event_id } => show(&log, &event_id).await?,
@@ -32,6 +41,8 @@ pub(crate) async fn run(options: EventsArguments) -> Result<ExitCode, Failure> {
             }
         }
         EventsTool::Verify { json } => return verify::run(&log, json).await,
+        EventsTool::Export(options) => return export::run(&log, options).await,
+        EventsTool::Import(options) => return import::run(&database, options).await,
     }
     Ok(ExitCode::SUCCESS)
 }

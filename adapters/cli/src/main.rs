@@ -8,13 +8,16 @@ mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod output;
 mod progress;
 mod projections;
+mod replay;
 mod review;
 mod sandbox;
 mod serve;
 mod settings;
 mod signals;
+mod stretch;
 
 use std::process::ExitCode;
 
@@ -51,6 +54,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
+        Command::Replay(options) => return replay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
     }

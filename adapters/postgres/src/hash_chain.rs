@@ -245,7 +245,7 @@ impl ChainCheck {
 }
 
 /// `None` when its id is none.
-fn content_of(event: &RecordedEvent) -> Option<Content<'_>> {
+pub(crate) fn content_of(event: &RecordedEvent) -> Option<Content<'_>> {
     Some(Content {
         event_id: Uuid::parse_str(&event.event_id).ok()?,
         aggregate_type: &event.aggregate_type,

@@ -6,6 +6,7 @@
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
 //! | [`hash_chain`] | proof that the log is as it was written |
+//! | [`import`] | an exported log checked and loaded into an empty database |
 //! | [`log`] | reading the log by position, by payment, by event |
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
@@ -16,9 +17,11 @@
 //! Start at [`store::PostgresEventStore`].
 
 pub mod answered_requests;
+mod copy_rows;
 pub mod database;
 pub mod embedded;
 pub mod hash_chain;
+pub mod import;
 pub mod log;
 pub mod open_payments;
 pub mod projector;

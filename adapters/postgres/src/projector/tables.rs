@@ -4,7 +4,6 @@
 //! the tables that are read, those that a rebuild is making, or temporary ones.
 
 mod balances;
-mod copy;
 mod entries;
 mod payments;
 

@@ -9,8 +9,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::copy::CopyRows;
 use super::{Table, currency, id, optional_id, unreadable};
+use crate::copy_rows::CopyRows;
 
 #[async_trait]
 impl Table for AccountBalances {

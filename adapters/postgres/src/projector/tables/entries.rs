@@ -9,8 +9,8 @@ use projections::{AccountEntries, AccountEntry, Changes};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use super::copy::CopyRows;
 use super::{Table, currency, id, optional_id};
+use crate::copy_rows::CopyRows;
 
 #[async_trait]
 impl Table for AccountEntries {

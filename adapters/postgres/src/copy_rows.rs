@@ -15,31 +15,31 @@ const EPOCH_US: i64 = 946_684_800_000_000;
 
 /// Rows to add.
 #[derive(Debug)]
-pub(super) struct CopyRows {
+pub(crate) struct CopyRows {
     bytes: Vec<u8>,
 }
 
 impl CopyRows {
     /// No rows yet; `expected` bytes are put aside for them.
-    pub(super) fn with_capacity(expected: usize) -> Self {
+    pub(crate) fn with_capacity(expected: usize) -> Self {
         let mut bytes = Vec::with_capacity(expected + HEADER.len() + 2);
         bytes.extend_from_slice(HEADER);
         Self { bytes }
     }
 
     /// Begins a row of so many columns.
-    pub(super) fn row(&mut self, columns: i16) -> &mut Self {
+    pub(crate) fn row(&mut self, columns: i16) -> &mut Self {
         self.bytes.extend_from_slice(&columns.to_be_bytes());
         self
     }
 
     /// A column of text, or of JSON.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.column(text.as_bytes())
     }
 
     /// A column of text that may be null.
-    pub(super) fn optional_text(&mut self, text: Option<&str>) -> &mut Self {
+    pub(crate) fn optional_text(&mut self, text: Option<&str>) -> &mut Self {
         match text {
             Some(text) => self.text(text),
             None => self.null(),
@@ -47,12 +47,12 @@ impl CopyRows {
     }
 
     /// A column of the type bigint.
-    pub(super) fn bigint(&mut self, number: i64) -> &mut Self {
+    pub(crate) fn bigint(&mut self, number: i64) -> &mut Self {
         self.column(&number.to_be_bytes())
     }
 
     /// A column of the type bigint that may be null.
-    pub(super) fn optional_bigint(&mut self, number: Option<i64>) -> &mut Self {
+    pub(crate) fn optional_bigint(&mut self, number: Option<i64>) -> &mut Self {
         match number {
             Some(number) => self.bigint(number),
             None => self.null(),
@@ -60,13 +60,21 @@ impl CopyRows {
     }
 
     /// A column of the type uuid.
-    pub(super) fn uuid(&mut self, uuid: Uuid) -> &mut Self {
+    pub(crate) fn uuid(&mut self, uuid: Uuid) -> &mut Self {
         self.column(uuid.as_bytes())
     }
 
     /// A column of the type timestamptz.
-    pub(super) fn time(&mut self, time: DateTime<Utc>) -> &mut Self {
+    pub(crate) fn time(&mut self, time: DateTime<Utc>) -> &mut Self {
         self.bigint(time.timestamp_micros() - EPOCH_US)
+    }
+
+    /// A column of the type bytea that may be null.
+    pub(crate) fn optional_bytes(&mut self, bytes: Option<&[u8]>) -> &mut Self {
+        match bytes {
+            Some(bytes) => self.column(bytes),
+            None => self.null(),
+        }
     }
 
     fn null(&mut self) -> &mut Self {
@@ -83,7 +91,7 @@ impl CopyRows {
     }
 
     /// Sends them by a statement `copy ... from stdin (format binary)`.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         mut self,
         connection: &mut PgConnection,
         statement: &str,

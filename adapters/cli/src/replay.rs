@@ -1,0 +1,110 @@
+//! `payments replay`: events of the log told again, in order, to whoever reads standard output.
+//!
+//! Start at [`tell_again`].
+//!
+//! **Invariant:** a replay has a reader of the log and a writer of bytes, and nothing else: by its types
+//! it cannot reach a channel, a webhook, or the log.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use adapter_postgres::log::EventLog;
+use adapter_postgres::projector::rebuild::Watcher;
+use commands::cloud_event::{CloudEvent, TYPE_PREFIX};
+use commands::ports::{EventReader, RecordedEvent};
+use serde_json::json;
+
+use crate::Failure;
+use crate::arguments::ReplayArguments;
+use crate::connect::connect;
+use crate::output::nobody_reads;
+use crate::progress::Progress;
+use crate::stretch::Stretch;
+
+/// Which events are told again.
+struct Wanted {
+    types: Vec<String>,
+    aggregate: Option<String>,
+}
+
+/// How many of each type.
+type Counts = BTreeMap<String, u64>;
+
+pub(crate) async fn run(options: ReplayArguments) -> Result<ExitCode, Failure> {
+    options.stretch.check();
+    let log = EventLog::new(&connect(&options.database).await?);
+    let stretch = Stretch::of(options.stretch, &log).await?;
+    let without_prefix = |name: &String| name.strip_prefix(TYPE_PREFIX).unwrap_or(name).to_owned();
+    let wanted = Wanted {
+        types: options.types.iter().map(without_prefix).collect(),
+        aggregate: options.aggregate.clone(),
+    };
+    let progress = Progress::new()?;
+    if options.dry_run {
+        progress.phase("counting");
+        let told = tell_again(&log, stretch, &wanted, &mut io::sink(), &progress).await?;
+        drop(progress);
+        summary(&mut io::stdout(), "would be sent", stretch, &told, options.json)?;
+    } else {
+        progress.phase("replaying");
+        let mut output = BufWriter::new(io::stdout());
+        match tell_again(&log, stretch, &wanted, &mut output, &progress).await {
+            Ok(told) => {
+                drop(progress);
+                summary(&mut io::stderr(), "sent", stretch, &told, options.json)?;
+            }
+            Err(failure) if nobody_reads(&failure) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the wanted events of a stretch, a CloudEvent each line; counts them.
+async fn tell_again(
+    log: &dyn EventReader,
+    mut stretch: Stretch,
+    wanted: &Wanted,
+    output: &mut impl Write,
+    progress: &Progress,
+) -> Result<Counts, Failure> {
+    let before = stretch.next() - 1;
+    let mut counts: Counts = wanted.types.iter().map(|name| (name.clone(), 0)).collect();
+    while let Some(events) = stretch.page(log).await? {
+        for event in events.iter().filter(|event| wanted.has(event)) {
+            writeln!(output, "{}", CloudEvent::of(event)?.replayed().line()?)?;
+            *counts.entry(event.event_type.clone()).or_default() += 1;
+        }
+        output.flush()?;
+        progress.at(stretch.next() - 1 - before, stretch.to() - before);
+    }
+    Ok(counts)
+}
+
+impl Wanted {
+    fn has(&self, event: &RecordedEvent) -> bool {
+        (self.types.is_empty() || self.types.contains(&event.event_type))
+            && self.aggregate.as_ref().is_none_or(|aggregate| *aggregate == event.aggregate_id)
+    }
+}
+
+fn summary(
+    output: &mut dyn Write,
+    verb: &str,
+    stretch: Stretch,
+    counts: &Counts,
+    json: bool,
+) -> Result<(), Failure> {
+    let (from, to, events) = (stretch.next(), stretch.to(), counts.values().sum::<u64>());
+    if json {
+        let told = json!({ "from": from, "to": to, "events": events, "types": counts });
+        writeln!(output, "{told}")?;
+        return Ok(());
+    }
+    for (name, count) in counts {
+        writeln!(output, "{count:>10} {name}")?;
+    }
+    writeln!(output, "{events:>10} events of positions {from} to {to} {verb}")?;
+    Ok(())
+}
