@@ -11,8 +11,11 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use chrono::{DateTime, Utc};
-use domain::{AccountEvent, AccountId, Currency, PaymentEvent, PaymentId};
+use domain::{AccountEvent, AccountId, Currency, Money, PaymentEvent, PaymentId};
 use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
 
 /// An event of the log, read for folding.
 #[derive(Debug, Clone)]
@@ -68,17 +71,28 @@ pub enum FoldError {
     /// An account or a payment began twice.
     #[error("{0} begins a second time")]
     BegunTwice(String),
-    /// An amount is in another currency than its account.
-    #[error("{} on an account in {}", moved.code(), account.code())]
+    /// An amount is in another currency than its account or payment.
+    #[error("an amount in {} where all are in {}", moved.code(), kept.code())]
     WrongCurrency {
-        /// The currency of the account.
-        account: Currency,
+        /// The currency of the account or payment.
+        kept: Currency,
         /// The currency of the amount.
         moved: Currency,
     },
+    /// An amount is below zero: the name of an event says the direction, its amount never does.
+    #[error("an amount below zero")]
+    Negative,
     /// A sum does not fit.
     #[error("the balance overflows")]
     Overflow,
+}
+
+/// An amount must be one that an account or a payment in a currency can have decided.
+pub(crate) fn must_fit(kept: Currency, amount: Money) -> Result<(), FoldError> {
+    if amount.currency != kept {
+        return Err(FoldError::WrongCurrency { kept, moved: amount.currency });
+    }
+    if amount.minor < 0 { Err(FoldError::Negative) } else { Ok(()) }
 }
 
 /// Rows that are folds of the log.
@@ -172,8 +186,16 @@ impl<M: ReadModel> Rows<M> {
             return Err(FoldError::Unreadable(reason.clone()));
         }
         let Some(key) = M::key(&event.fact) else { return Ok(()) };
-        let state = self.states.entry(key.clone()).or_default();
-        let line = M::apply(state, event)?;
+        let line = match self.states.get_mut(&key) {
+            Some(state) => M::apply(state, event)?,
+            None => {
+                // Remembered only when it is folded: a row that was not there may be when it is tried again.
+                let mut state = None;
+                let line = M::apply(&mut state, event)?;
+                self.states.insert(key.clone(), state);
+                line
+            }
+        };
         self.lines.extend(line);
         self.changed.insert(key);
         Ok(())
