@@ -5,7 +5,10 @@ use domain::account::{AccountStatus, Opening, Owner};
 use domain::{AccountEvent, AccountId, Currency, UserId};
 use uuid::Uuid;
 
-use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel};
+use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel, must_fit};
+
+#[cfg(test)]
+mod tests;
 
 /// The read model of balances.
 #[derive(Debug)]
@@ -58,12 +61,12 @@ impl ReadModel for AccountBalances {
         let Fact::Account(account_id, happened) = &event.fact else { return Ok(None) };
         match (state.as_mut(), happened) {
             (None, AccountEvent::AccountOpened(opening)) => *state = Some(opened(opening, event)),
-            (Some(_), AccountEvent::AccountOpened(_)) => {
-                return Err(FoldError::BegunTwice(format!("account {account_id}")));
-            }
             (None, _) => return Err(FoldError::NotBegun(format!("account {account_id}"))),
             // Counted already: a row is never older than its checkpoint, but may be newer.
             (Some(row), _) if event.position <= row.position => {}
+            (Some(_), AccountEvent::AccountOpened(_)) => {
+                return Err(FoldError::BegunTwice(format!("account {account_id}")));
+            }
             (Some(row), happened) => {
                 (row.posted, row.held) = moved(row, happened)?;
                 row.status = status(happened).unwrap_or(row.status);
@@ -95,20 +98,22 @@ fn opened(opening: &Opening, event: &LogEvent) -> AccountBalance {
 
 /// `posted` and `held` after an event.
 fn moved(row: &AccountBalance, happened: &AccountEvent) -> Result<(i64, i64), FoldError> {
-    must_be_in(row.currency, happened)?;
+    must_be_of(row.currency, happened)?;
     let posted = row.posted.checked_add(happened.posted_minor());
     let held = row.held.checked_add(happened.held_minor());
     posted.zip(held).ok_or(FoldError::Overflow)
 }
 
-/// An amount must be in the currency of its account.
-pub(crate) fn must_be_in(account: Currency, happened: &AccountEvent) -> Result<(), FoldError> {
-    match happened.amount() {
-        Some(amount) if amount.currency != account => {
-            Err(FoldError::WrongCurrency { account, moved: amount.currency })
-        }
-        _ => Ok(()),
+/// The amounts of an event must be such that an account in this currency can have decided them.
+pub(crate) fn must_be_of(account: Currency, happened: &AccountEvent) -> Result<(), FoldError> {
+    let Some(amount) = happened.amount() else { return Ok(()) };
+    must_fit(account, amount)?;
+    if let AccountEvent::HoldCaptured { released, .. } = happened {
+        must_fit(account, *released)?;
+        // Both are parts of one hold, which did fit.
+        amount.minor.checked_add(released.minor).ok_or(FoldError::Overflow)?;
     }
+    Ok(())
 }
 
 fn status(happened: &AccountEvent) -> Option<AccountStatus> {

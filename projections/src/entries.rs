@@ -7,8 +7,11 @@ use domain::account::FUNDING;
 use domain::{AccountEvent, AccountId, Currency, Money, PaymentId, PostingId};
 use uuid::Uuid;
 
-use crate::balances::must_be_in;
+use crate::balances::must_be_of;
 use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel};
+
+#[cfg(test)]
+mod tests;
 
 /// The read model of statements.
 #[derive(Debug)]
@@ -78,9 +81,11 @@ impl ReadModel for AccountEntries {
         if before.is_some_and(|before| event.position <= before.position) {
             return Ok(None);
         }
-        if let Some(before) = before {
-            must_be_in(before.currency, happened)?;
+        if event.sequence == 1 {
+            return Err(FoldError::NotBegun(format!("account {account_id}")));
         }
+        // The opening is no line, so the first line says what the account is kept in.
+        must_be_of(before.map_or(amount.currency, |before| before.currency), happened)?;
         let balance = before.map_or(0, |before| before.balance);
         let balance = balance.checked_add(happened.posted_minor()).ok_or(FoldError::Overflow)?;
         *state = Some(Running { currency: amount.currency, balance, position: event.position });

@@ -17,6 +17,8 @@
 pub mod audit;
 pub mod balances;
 pub mod entries;
+#[cfg(test)]
+mod examples;
 pub mod payments;
 pub mod ports;
 pub mod read_model;

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use domain::payment::{CaptureMode, FailureReason, PaymentDetails, PaymentStatus, RiskAssessment, Route};
 use domain::{AccountId, Money, PaymentEvent, PaymentId, TransactionId, UserId};
 
-use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel};
+use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel, must_fit};
+
+#[cfg(test)]
+mod tests;
 
 /// The read model of payments.
 #[derive(Debug)]
@@ -79,13 +82,16 @@ impl ReadModel for Payments {
         let Fact::Payment(payment_id, happened) = &event.fact else { return Ok(None) };
         match (state.as_mut(), happened) {
             (None, PaymentEvent::PaymentInitiated(details)) => *state = Some(initiated(details, event)),
-            (Some(_), PaymentEvent::PaymentInitiated(_)) => {
-                return Err(FoldError::BegunTwice(format!("payment {payment_id}")));
-            }
             (None, _) => return Err(FoldError::NotBegun(format!("payment {payment_id}"))),
             // Counted already: a row is never older than its checkpoint, but may be newer.
             (Some(row), _) if event.position <= row.position => {}
+            (Some(_), PaymentEvent::PaymentInitiated(_)) => {
+                return Err(FoldError::BegunTwice(format!("payment {payment_id}")));
+            }
             (Some(row), happened) => {
+                if let Some(amount) = amount(happened) {
+                    must_fit(row.amount.currency, amount)?;
+                }
                 change(row, happened)?;
                 row.position = event.position;
                 row.updated_at = event.recorded_at;
@@ -120,6 +126,28 @@ fn initiated(details: &PaymentDetails, event: &LogEvent) -> PaymentRow {
         initiated_at: event.recorded_at,
         position: event.position,
         updated_at: event.recorded_at,
+    }
+}
+
+/// The amount that an event adds to what its payment is about.
+fn amount(happened: &PaymentEvent) -> Option<Money> {
+    use PaymentEvent as E;
+    match happened {
+        E::FundsReserved { amount }
+        | E::PaymentCompleted { captured: amount, .. }
+        | E::RefundStarted { amount, .. }
+        | E::RefundCompleted { amount, .. }
+        | E::RefundFailed { amount, .. } => Some(*amount),
+        // Whatever it begins with is what it is about.
+        E::PaymentInitiated(_)
+        | E::RiskAssessed { .. }
+        | E::PaymentRejected { .. }
+        | E::ChannelOutcomeUnknown { .. }
+        | E::PaymentAuthorized { .. }
+        | E::PaymentFailed { .. }
+        | E::PaymentVoided { .. }
+        | E::ReviewRequired { .. }
+        | E::ReviewResolved { .. } => None,
     }
 }
 

@@ -12,8 +12,11 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use chrono::{DateTime, Utc};
-use domain::{AccountEvent, AccountId, Currency, PaymentEvent, PaymentId};
+use domain::{AccountEvent, AccountId, Currency, Money, PaymentEvent, PaymentId};
 use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
 
 /// An event of the log, read for folding.
 #[derive(Debug, Clone)]
@@ -72,17 +75,28 @@ pub enum FoldError {
     /// An account or a payment began twice.
     #[error("{0} begins a second time")]
     BegunTwice(String),
-    /// An amount is in another currency than its account.
-    #[error("{} on an account in {}", moved.code(), account.code())]
+    /// An amount is in another currency than its account or payment.
+    #[error("an amount in {} where all are in {}", moved.code(), kept.code())]
     WrongCurrency {
-        /// The currency of the account.
-        account: Currency,
+        /// The currency of the account or payment.
+        kept: Currency,
         /// The currency of the amount.
         moved: Currency,
     },
+    /// An amount is below zero: the name of an event says the direction, its amount never does.
+    #[error("an amount below zero")]
+    Negative,
     /// A sum does not fit.
     #[error("the balance overflows")]
     Overflow,
+}
+
+/// An amount must be one that an account or a payment in a currency can have decided.
+pub(crate) fn must_fit(kept: Currency, amount: Money) -> Result<(), FoldError> {
+    if amount.currency != kept {
+        return Err(FoldError::WrongCurrency { kept, moved: amount.currency });
+    }
+    if amount.minor < 0 { Err(FoldError::Negative) } else { Ok(()) }
 }
 
 /// Rows that are folds of the log.
@@ -215,7 +229,14 @@ impl<M: ReadModel> Rows<M> {
         let folded = M::apply(&mut state, event);
         let is_changed = changed || folded.is_ok();
         *kept = state.map(|state| Kept { state, stored, changed: is_changed });
-        self.lines.extend(folded?);
+        let nothing = kept.is_none();
+        let line = folded.inspect_err(|_| {
+            // A row that was not there may be when the event is tried again.
+            if nothing {
+                self.states.remove(&key);
+            }
+        })?;
+        self.lines.extend(line);
         if !changed {
             self.changed.push(key);
         }

@@ -1,4 +1,6 @@
 //! An engine without storage: aggregates, a log, and units of work that are all or nothing.
+//!
+//! The properties of the read models (`projections/tests/folds`) are about the same histories.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
