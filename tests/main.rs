@@ -27,4 +27,5 @@ mod smoke;
 mod store_framework;
 mod store_memory;
 mod store_processes;
+mod transfer;
 mod two_engines;

@@ -18,7 +18,7 @@ const EVENTS: i64 = 1_000_000;
 const SEEDED_USERS: i64 = 1_000;
 
 /// Fills an empty log with accounts and whole payments.
-async fn fill(database: &TestDatabase, events: i64) {
+pub(crate) async fn fill(database: &TestDatabase, events: i64) {
     let mut connection = database.connect().await;
     let accounts = include_str!("load/fill_accounts.sql");
     sqlx::query(accounts).bind(SEEDED_USERS).execute(&mut connection).await.unwrap();

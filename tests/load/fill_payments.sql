@@ -45,7 +45,10 @@ with first as (
 )
 insert into events (position, sequence, recorded_at, event_id, aggregate_type, aggregate_id, event_type,
                     event_version, payload, correlation_id, causation_id, actor, traceparent)
-select position, sequence, timestamptz '2026-01-01 00:00:00Z' + (n + 1) * interval '1 millisecond',
+select position, sequence,
+       -- One time an append, and never back: the second appends of a hundred payments are behind the first.
+       timestamptz '2026-01-01 00:00:00Z'
+       + (n / 100 * 100 + case when k < 4 then 0 else 50 end + n % 100 / 2 + 1) * interval '1 millisecond',
        (lpad(to_hex(1767225600001 + n / 100 * 100), 12, '0') || '7000a' || lpad(to_hex(position), 15, '0'))::uuid,
        aggregate_type, aggregate_id, event_type, '1', payload::json, payment_id, 'fill', 'fill',
        '00-' || md5(payment_id) || '-' || left(md5(payment_id || k), 16) || '-01'

@@ -47,10 +47,13 @@ FILE is what `payments events export` wrote, from position 1, compressed or not.
 it is read: that nothing is missing and nothing came twice, hashes and the hash chain, and that this program \
 knows each event. The first thing that is wrong is named by its line, and nothing is imported then.\n\n\
 The database is brought up to date first. Its log must be empty: make a new database. An engine that runs \
-on it waits with its appends until the import has ended.\n\n\
-Not brought by an import: idempotency keys and recorded answers (a repeat of an old request is not known as \
-one by its key; its payment_id is still refused), snapshots and caches (made again when needed), read models (the \
-projector of the next `payments serve` or `payments dev` builds them).\n\n\
+on it waits with its appends until the import has ended. Stop the engine of the database that the log comes \
+from for good before one starts on the new one, or give the new one a sandbox: payments under way are taken \
+up by every engine that finds them, and each asks its channel.\n\n\
+Not brought by an import: idempotency keys and recorded answers, so that a repeat of a request from before is \
+not known by its key (a payment is still refused by its payment_id, but a deposit or withdrawal would be made \
+again: let clients end their repeats first); snapshots (made again when needed); read models (the projector \
+of `payments serve` or `payments dev` builds them).\n\n\
 Exit status: 0 all is well, 1 it could not be done, 2 wrong usage.\n\n\
 Examples:\n  DATABASE_URL=postgres://payments@db/restored payments events import log.ndjson.gz\n  \
 payments events import - < log.ndjson\n  payments events verify")]

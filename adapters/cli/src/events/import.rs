@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use adapter_postgres::database::Database;
+use adapter_postgres::hash_chain::BEGINNING;
 use adapter_postgres::import::{CheckedLog, Import, ImportError};
 use adapter_postgres::projector::rebuild::Watcher;
 use serde_json::json;
@@ -61,13 +62,18 @@ async fn load(mut import: Import, input: InputFile, shown: &str) -> Result<Check
 }
 
 fn tell(log: &CheckedLog, json: bool) -> Result<(), Failure> {
-    let (position, chain) = (log.position(), hex::encode(log.chain()));
+    let (position, hash) = (log.position(), hex::encode(log.chain()));
     let mut output = io::stdout();
     if json {
-        writeln!(output, "{}", json!({ "imported": { "events": position, "chain": chain } }))?;
-    } else {
-        writeln!(output, "imported {position} events; the hash chain up to the last is {chain}")?;
-        writeln!(output, "the read models are built by the next `payments serve` or `payments dev`")?;
+        writeln!(output, "{}", json!({ "imported": { "events": position, "hash": hash } }))?;
+        return Ok(());
     }
+    writeln!(output, "imported {position} events")?;
+    if *log.chain() == BEGINNING {
+        writeln!(output, "there is no hash chain over them: they are older than it")?;
+    } else {
+        writeln!(output, "the hash chain over them ends as it did where they come from:\n  hash {hash}")?;
+    }
+    writeln!(output, "the projector of `payments serve` or `payments dev` builds the read models")?;
     Ok(())
 }
