@@ -130,6 +130,16 @@ fn a_log_that_is_older_than_the_chain_is_covered_from_where_it_begins() {
     assert_eq!(check(&events, &chain), Ok(()));
 }
 
+/// With all links but the last one gone, the log is one append. Were the work to grow with the square of
+/// its length, this test would take minutes.
+#[test]
+fn a_long_log_without_its_links_is_soon_found_wrong() {
+    let (mut events, chain) = log(&[1; 300_000]);
+    let last = events.len() - 1;
+    events[..last].iter_mut().for_each(|event| event.chain = None);
+    assert!(matches!(check(&events, &chain), Err(ChainError::Time { .. })));
+}
+
 proptest! {
     /// Moving a border between two neighbouring texts makes another hash.
     #[test]
