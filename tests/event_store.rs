@@ -21,7 +21,7 @@ use crate::support::units::{
     account_of, answer, answering, available, claim, context, dense, deposit, key, only_answering,
     open_accounts, usd, withdrawal,
 };
-use crate::support::{Books, TestDatabase};
+use crate::support::{Books, TestDatabase, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_dense_and_follow_the_order_of_commits_under_200_concurrent_units() {
@@ -81,6 +81,47 @@ async fn read_without_a_gap(mut connection: PgConnection, reading: Arc<AtomicBoo
             return position;
         }
     }
+}
+
+/// Who asks for the past by time relies on it: nothing may appear later with a time from before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_waited_for_another_has_a_time_from_behind_it() {
+    let database = TestDatabase::start("store-time").await;
+    let store = store_on(&database).await;
+    open_accounts(&store, &["waiting"]).await;
+    let mut other = hold_all_commits(&database).await;
+    let mut waiting = pin!(store.execute(deposit("waiting", "late", 1)));
+    submit(waiting.as_mut());
+    appends_wait(&database).await;
+    // What another process's append does, as far as the time is concerned.
+    let landed: i64 = sqlx::query_scalar(
+        "update event_log_head set recorded_at = clock_timestamp()
+         returning (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+    )
+    .fetch_one(&mut other)
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    sqlx::query("commit").execute(&mut other).await.unwrap();
+    waiting.await.unwrap();
+    let recorded: i64 = sqlx::query_scalar(
+        "select (extract(epoch from recorded_at) * 1000000)::bigint from events order by position desc limit 1",
+    )
+    .fetch_one(&mut other)
+    .await
+    .unwrap();
+    assert!(recorded > landed + 150_000, "it says {} us behind the other one", recorded - landed);
+}
+
+/// Waits until an append stands in the queue for the head row.
+async fn appends_wait(database: &TestDatabase) {
+    eventually("an append waits for the head row", async || {
+        sqlx::query_scalar("select exists (select from pg_locks where not granted)")
+            .fetch_one(&mut database.connect().await)
+            .await
+            .unwrap()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

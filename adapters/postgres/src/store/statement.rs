@@ -15,16 +15,19 @@ use super::append::Queued;
 
 /// The statement; parameters are the number of events, 13 columns of events, 4 of claims, 5 of answers,
 /// and the hashes of the events, 32 bytes each. It advances the hash chain once for all its events.
+///
+/// The clock is read inside the row's new values: when the row was another append's meanwhile, the
+/// server makes them anew, and the time is not that from before the wait. `offset 0` keeps the planner
+/// from writing the time's expression out where it is used, which would read the clock twice.
 pub const APPEND: &str = "
-with clock as materialized (
-    select clock_timestamp() as now
-), head as (
-    update event_log_head h
-       set position = h.position + $1, recorded_at = greatest(h.recorded_at, clock.now),
-           chain = case when $1 = 0 then h.chain
-                        else sha256(h.chain || int8send(h.position)
-                                    || timestamptz_send(greatest(h.recorded_at, clock.now)) || $24) end
-      from clock
+with head as (
+    update event_log_head as h
+       set (position, recorded_at, chain) = (
+           select h.position + $1, batch.recorded_at,
+                  case when $1 = 0 then h.chain
+                       else sha256(h.chain || int8send(h.position)
+                                   || timestamptz_send(batch.recorded_at) || $24) end
+             from (select greatest(h.recorded_at, clock_timestamp()) as recorded_at offset 0) as batch)
     returning h.position - $1 as base, h.recorded_at, h.chain
 ), appended as (
     insert into events (position, sequence, recorded_at, event_id, aggregate_type, aggregate_id,
