@@ -28,4 +28,5 @@ mod store_framework;
 mod store_memory;
 mod store_processes;
 mod transfer;
+mod transfer_refused;
 mod two_engines;

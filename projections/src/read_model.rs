@@ -1,6 +1,6 @@
 //! What every read model is: rows by key, each a fold of the events that concern it.
 //!
-//! Start at [`ReadModel`]; [`fold`] takes a stretch of the log through one.
+//! Start at [`ReadModel`]; [`Rows::fold`] takes a stretch of the log through one.
 //!
 //! **Invariants:** a fold reads nothing but its row and the event, so the projector, a rebuild and a
 //! comparison with the log come to the same rows. An event that cannot be folded changes nothing, and

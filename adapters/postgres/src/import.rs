@@ -5,7 +5,7 @@
 //!                  LogCheck::finish ► CheckedLog ──── Import::commit ► head row, durable
 //! ```
 //!
-//! [`check`] needs no database: what can be told from the events alone. What needs one is asked here:
+//! [`LogCheck`] needs no database: what can be told from the events alone. What needs one is asked here:
 //! whether each event is the next of its stream, and whether an id came twice.
 //!
 //! **Invariants:** only what was checked can be added; everything is one transaction, so that a database
