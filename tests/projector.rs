@@ -114,6 +114,54 @@ async fn health(server: &Server, projection: &str) -> Value {
     projections.into_iter().find(|found| found["name"] == projection).unwrap()
 }
 
+/// How long ago an event was recorded, in milliseconds.
+async fn age_ms(connection: &mut PgConnection, position: i64) -> i64 {
+    let query = "select (extract(epoch from clock_timestamp() - recorded_at) * 1000)::bigint
+                   from events where position = $1";
+    sqlx::query_scalar(query).bind(position).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_is_behind_by_the_age_of_the_first_event_that_it_has_not_folded() {
+    let parts = Parts::start("projector-lag").await;
+    let (api, mut connection) = (&parts.api, parts.database.connect().await);
+    assert_eq!(health(api, "payments").await["lag_ms"], 0, "there is nothing to fold");
+    parts.client.funded("alice", "10.00").await;
+    // Nobody has projected yet: it is as far behind as the first event is old.
+    let least = age_ms(&mut connection, 1).await;
+    let told = health(api, "payments").await["lag_ms"].as_i64().unwrap();
+    let most = age_ms(&mut connection, 1).await;
+    assert!((least..=most).contains(&told), "{least} {told} {most}");
+    eventually("it is measured in seconds", async || {
+        let metrics = parts.client.get("/metrics").await.text;
+        let name = "projection_lag_seconds{projection=\"payments\"} ";
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        (0.5..60.0).contains(&line.parse::<f64>().unwrap())
+    })
+    .await;
+
+    let projector = parts.projector();
+    caught_up(&parts.database.url()).await;
+    let at = parts.client.head().await;
+    assert_eq!(health(api, "payments").await["lag_ms"], 0);
+    let metrics = parts.client.get("/metrics").await.text;
+    assert!(metrics.contains("projection_lag_seconds{projection=\"payments\"} 0\n"), "{metrics}");
+    projector.stop();
+    // Behind the head it is the next event that counts, not the newest.
+    parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    eventually("it is old", async || age_ms(&mut connection, at + 1).await > 300).await;
+    parts.client.pay(&Payment::of("alice", "p2", "1.00")).await;
+    let least = age_ms(&mut connection, at + 1).await;
+    let (_, listed, _) = parts.tool(&["projections", "list", "--json"]);
+    let most = age_ms(&mut connection, at + 1).await;
+    for line in listed.lines() {
+        let status: Value = serde_json::from_str(line).unwrap();
+        let told = status["lag_ms"].as_i64().unwrap();
+        assert!((least..=most).contains(&told), "{least} {told} {most}");
+    }
+    assert_eq!(listed.lines().count(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_folded_stops_its_projections_alone_until_it_is_mended() {
     let parts = Parts::start("projector-poison").await;

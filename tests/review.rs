@@ -5,6 +5,8 @@ use std::process::Command;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::projector::caught_up;
+use crate::support::parts::Parts;
 use crate::support::process::program;
 use crate::support::scene::PATIENCE;
 use crate::support::{Payment, Scene, eventually};
@@ -51,6 +53,14 @@ async fn never_known(scene: &Scene, payments: &[Payment]) {
 
 fn unknown(user_id: &str, payment_id: &str) -> Payment {
     Payment::of(user_id, payment_id, "7.53").by("card_never_known")
+}
+
+/// What `payments review list` shows of all that has happened until now.
+async fn listed(scene: &Scene, arguments: &[&str]) -> String {
+    caught_up(&scene.database_url()).await;
+    let run = review(scene, &[&["list"], arguments].concat());
+    assert_eq!((run.status, run.errors.as_str()), (Some(0), ""));
+    run.output
 }
 
 /// Makes a payment that the channel charges and then falls silent about; the channel's transaction.
@@ -173,29 +183,33 @@ async fn payments_in_review_are_listed_until_they_are_resolved() {
     let scene = start("review-list");
     scene.account("alice", "USD", "100.00").await;
     scene.account("bob", "USD", "100.00").await;
-    let none = review(&scene, &["list"]);
-    assert_eq!((none.status, none.output.as_str()), (Some(0), "no payment is in review\n"));
-    assert_eq!(review(&scene, &["list", "--json"]).output, "");
+    let head = scene.client.head().await;
+    assert_eq!(listed(&scene, &[]).await, format!("no payment is in review as of position {head}\n"));
+    assert_eq!(listed(&scene, &["--json"]).await, "");
 
     scene.client.pay(&Payment::of("alice", "paid", "1.00")).await;
     never_known(&scene, &[unknown("bob", "first")]).await;
     never_known(&scene, &[unknown("alice", "second")]).await;
-    let listed = review(&scene, &["list", "--json"]);
-    assert_eq!(listed.status, Some(0), "{}", listed.errors);
-    let listed: Vec<Value> = listed.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let ids: Vec<&str> = listed.iter().map(|line| line["payment_id"].as_str().unwrap()).collect();
+    let found = listed(&scene, &["--json"]).await;
+    let found: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<&str> = found.iter().map(|line| line["payment_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["first", "second"], "who waits longest comes first");
-    let first = &listed[0];
+    let first = &found[0];
     assert_eq!(
         (&first["user_id"], &first["amount"], &first["currency"]),
         (&json!("bob"), &json!("7.53"), &json!("USD"))
     );
     assert_eq!(first["reason"], "the channel has not said whether it paid");
-    let ages = [&listed[0], &listed[1]].map(|line| line["age_seconds"].as_i64().unwrap());
+    let story = scene.client.get("/api/v1/payments/first/events").await.body;
+    let required = story["data"].as_array().unwrap().iter().find(|event| event["type"] == "ReviewRequired");
+    assert_eq!(first["required_at"], required.unwrap()["recorded_at"]);
+    let ages = [&found[0], &found[1]].map(|line| line["age_seconds"].as_i64().unwrap());
     assert!(ages[0] > ages[1] && ages[1] >= 0 && ages[0] < 60, "{ages:?}");
-    let lines = review(&scene, &["list"]).output;
+    let lines = listed(&scene, &[]).await;
     let line = lines.lines().next().unwrap();
     assert!(["first", "bob", "7.53 USD", "has not said"].iter().all(|part| line.contains(part)), "{line}");
+    let head = scene.client.head().await;
+    assert_eq!(lines.lines().last(), Some(format!("2 in review as of position {head}").as_str()));
 
     // Whoever does not give a name has the system's.
     let done = review(&scene, &["resolve", "first", "--not-paid", "--reason", "no record of it"]);
@@ -205,9 +219,50 @@ async fn payments_in_review_are_listed_until_they_are_resolved() {
         Command::new(program()).args(["events", "list"]).env("PAYMENTS_DATA_DIR", scene.path()).output();
     let story = String::from_utf8(story.unwrap().stdout).unwrap();
     assert!(story.contains(&format!("by {}: no record of it", me.trim())), "{story}");
-    let left = review(&scene, &["list"]).output;
-    assert!(left.starts_with("second ") && left.lines().count() == 1, "{left}");
+    let left = listed(&scene, &[]).await;
+    assert!(left.starts_with("second ") && left.contains("\n1 in review as of position "), "{left}");
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_may_not_be_all_says_why() {
+    let parts = Parts::start("review-doubt").await;
+    parts.client.funded("alice", "10.00").await;
+    parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    let head = parts.client.head().await;
+    // Not a word of it is for machines.
+    let list = || {
+        let (status, output, errors) = parts.tool(&["review", "list", "--json"]);
+        assert_eq!((status, output.as_str()), (Some(0), ""), "{errors}");
+        errors
+    };
+    // Nobody has ever projected.
+    let behind = format!("the projection payments is at position 0, {head} events and ");
+    eventually("it is behind by more than a little", async || list().contains(&behind)).await;
+    let (_, output, _) = parts.tool(&["review", "list"]);
+    assert_eq!(output, "no payment is in review as of position 0\n");
+
+    let projector = parts.projector();
+    caught_up(&parts.database.url()).await;
+    assert_eq!(list(), "");
+    projector.stop();
+    // As an older program would have left it, and as an event would that cannot be folded.
+    let mut connection = parts.database.connect().await;
+    for (change, said) in [
+        (
+            "update projections set fold_hash = '\\x00' where name = 'payments'",
+            "this may not be all: the projection payments was made by another version",
+        ),
+        (
+            "update projections set failed_position = 7, failed_event_id = gen_random_uuid(),
+                    failed_reason = 'no such event', failed_at = now() where name = 'payments'",
+            "the projection payments stopped at position 7, which it cannot fold: no such event; look at",
+        ),
+    ] {
+        sqlx::query(change).execute(&mut connection).await.unwrap();
+        let told = list();
+        assert!(told.contains(said) && told.lines().count() == 1, "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

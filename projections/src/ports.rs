@@ -87,6 +87,8 @@ pub struct ProjectionStatus {
     pub position: i64,
     /// Events behind that position.
     pub lag: i64,
+    /// How long ago the first of them was recorded, in milliseconds; 0 when there is none.
+    pub lag_ms: u64,
     /// When the event at its position was recorded.
     pub recorded_at: Option<DateTime<Utc>>,
     /// The event that it cannot fold.

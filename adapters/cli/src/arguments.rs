@@ -253,6 +253,8 @@ pub(crate) struct ReviewArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReviewTool {
     /// Payments in review with their age, user, amount and reason; who waits longest comes first.
+    ///
+    /// The list is as of the position that it names. When that may be too long ago, stderr says why.
     List {
         /// One JSON object a line.
         #[arg(long)]

@@ -196,7 +196,8 @@ impl Metrics for Measured {
         // Without the database there is no news of the projections; the last values stay.
         for status in status.into_iter().flatten().flatten() {
             let stopped = status.failure.is_some();
-            self.meters.projection(&status.name, status.position, status.lag, stopped);
+            let waiting = Duration::from_millis(status.lag_ms);
+            self.meters.projection(&status.name, status.position, status.lag, waiting, stopped);
         }
         self.meters.render().unwrap_or_else(|error| {
             tracing::error!(error, "cannot render the metrics");

@@ -72,12 +72,18 @@ async fn list(database: &Database, json: bool) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(output, "{:<18} {:>12} {:>10}  {:<24} STATE", "PROJECTION", "POSITION", "LAG", "AS OF")?;
+    let (lag, lag_ms) = ("LAG", "LAG MS");
+    writeln!(
+        output,
+        "{:<18} {:>12} {lag:>10} {lag_ms:>10}  {:<24} STATE",
+        "PROJECTION", "POSITION", "AS OF"
+    )?;
     for status in &status {
         let as_of =
             status.recorded_at.map_or_else(|| "-".to_owned(), |time| time.format("%F %T%.3f").to_string());
-        let (name, position, lag) = (&status.name, status.position, status.lag);
-        writeln!(output, "{name:<18} {position:>12} {lag:>10}  {as_of:<24} {}", state(status))?;
+        let ProjectionStatus { name, position, lag, lag_ms, .. } = status;
+        let state = state(status);
+        writeln!(output, "{name:<18} {position:>12} {lag:>10} {lag_ms:>10}  {as_of:<24} {state}")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -111,6 +117,7 @@ fn status_json(status: &ProjectionStatus) -> Value {
         "name": status.name,
         "position": status.position,
         "lag": status.lag,
+        "lag_ms": status.lag_ms,
         "as_of": status.recorded_at.map(|time| time.to_rfc3339()),
         "stopped_at": status.failure.as_ref().map(|failure| json!({
             "position": failure.position,

@@ -1,13 +1,18 @@
 //! `payments review`: payments whose outcome nobody could tell, for an operator.
 //!
-//! It has the event store and nothing else: neither the channel nor the risk service is within reach.
+//! The list is read from the read model of payments, so it says as of which position it is.
+//! Resolving has the event store and nothing else: neither the channel nor the risk service is within
+//! reach.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::projections::ports::{AsOf, Projection, ProjectionStatus, ReadModels};
 use adapter_postgres::database::Database;
+use adapter_postgres::projector::Progress;
+use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::reviews::{InReview, payments_in_review};
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
 use chrono::{SecondsFormat, TimeDelta};
@@ -24,42 +29,73 @@ use crate::connect::connect;
 use crate::engine::random_shard;
 use crate::settings::Settings;
 
+/// A list that lacks less than this is as good as one of now: the projector follows within milliseconds.
+const LAG_WORTH_TELLING_MS: u64 = 1_000;
+
 pub(crate) async fn run(options: ReviewArguments, settings: Settings) -> Result<ExitCode, Failure> {
     let database = connect(&options.database).await?;
     match options.tool {
-        ReviewTool::List { json } => list(&payments_in_review(&database).await?, json)?,
+        ReviewTool::List { json } => list(&database, json).await?,
         ReviewTool::Resolve(resolve) => resolve_one(&database, resolve, settings).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(waiting: &[InReview], json: bool) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    if waiting.is_empty() && !json {
-        writeln!(output, "no payment is in review")?;
+async fn list(database: &Database, json: bool) -> Result<(), Failure> {
+    // Asked for first: what is read after it can only be newer than it says.
+    let status = PostgresReadModels::new(database, Progress::default()).status().await?;
+    let waiting = payments_in_review(database).await?;
+    let of_payments = status.iter().find(|status| status.name == Projection::Payments.name());
+    if let Some(doubt) = of_payments.and_then(doubt) {
+        writeln!(io::stderr(), "this may not be all: {doubt}; look at: payments projections list")?;
     }
-    for payment in waiting {
-        let InReview { details, reason, required_at, age } = payment;
-        let (amount, currency) = (details.amount.to_string(), details.amount.currency.code());
-        let (payment_id, user_id) = (details.payment_id.as_str(), details.user_id.as_str());
-        let written = if json {
+    match write_list(&waiting, json) {
+        // Nobody reads on, `head` for instance.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn write_list(waiting: &AsOf<Vec<InReview>>, json: bool) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    for InReview { payment_id, user_id, amount, reason, required_at, age } in &waiting.value {
+        let (payment_id, user_id) = (payment_id.as_str(), user_id.as_str());
+        let (amount, currency) = (amount.to_string(), amount.currency.code());
+        if json {
             let line = json!({
                 "payment_id": payment_id, "user_id": user_id, "amount": amount, "currency": currency,
                 "reason": reason, "age_seconds": age.num_seconds(),
                 "required_at": required_at.to_rfc3339_opts(SecondsFormat::Micros, true),
             });
-            writeln!(output, "{line}")
+            writeln!(output, "{line}")?;
         } else {
             let (age, money) = (age_text(*age), format!("{amount} {currency}"));
-            writeln!(output, "{payment_id:<24} {age:>8}  {user_id:<16} {money:>16}  {reason}")
-        };
-        match written {
-            // Nobody reads on, `head` for instance.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
+            writeln!(output, "{payment_id:<24} {age:>8}  {user_id:<16} {money:>16}  {reason}")?;
         }
     }
-    Ok(())
+    match (json, waiting.value.len()) {
+        (true, _) => Ok(()),
+        (false, 0) => writeln!(output, "no payment is in review as of position {}", waiting.position),
+        (false, count) => writeln!(output, "{count} in review as of position {}", waiting.position),
+    }
+}
+
+/// Why the rows of a projection may not be those of now, if so.
+fn doubt(status: &ProjectionStatus) -> Option<String> {
+    let ProjectionStatus { name, position, lag, lag_ms, .. } = status;
+    if let Some(failure) = &status.failure {
+        let (at, reason) = (failure.position, &failure.reason);
+        return Some(format!(
+            "the projection {name} stopped at position {at}, which it cannot fold: {reason}"
+        ));
+    }
+    if status.outdated {
+        return Some(format!("the projection {name} was made by another version and is to be rebuilt"));
+    }
+    (*lag_ms >= LAG_WORTH_TELLING_MS).then(|| {
+        let age = age_text(TimeDelta::milliseconds(i64::try_from(*lag_ms).unwrap_or(i64::MAX)));
+        format!("the projection {name} is at position {position}, {lag} events and {age} behind")
+    })
 }
 
 /// The two largest units of an age: `3d 4h`, `12m 5s`.

@@ -27,6 +27,7 @@ struct ProjectionHealth {
     name: String,
     position: i64,
     lag: i64,
+    lag_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<Stopped>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -81,6 +82,7 @@ fn health_of(status: ProjectionStatus) -> ProjectionHealth {
         name: status.name,
         position: status.position,
         lag: status.lag,
+        lag_ms: status.lag_ms,
         stopped_at: status.failure.map(|failure| Stopped {
             position: failure.position,
             event_id: failure.event_id,

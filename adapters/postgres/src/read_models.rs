@@ -70,13 +70,13 @@ impl PostgresReadModels {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn damaged(error: sqlx::Error) -> ReadError {
+pub(crate) fn damaged(error: sqlx::Error) -> ReadError {
     ReadError::Damaged(error.to_string())
 }
 
 /// Rows whose last two columns are the projection's position and its time; a row whose first column
 /// is null says only that.
-fn as_of<T>(
+pub(crate) fn as_of<T>(
     rows: &[PgRow],
     read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
 ) -> Result<AsOf<Vec<T>>, sqlx::Error> {
@@ -173,11 +173,16 @@ impl ReadModels for PostgresReadModels {
     }
 
     async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError> {
+        // Positions have no gaps: the first event that is not folded is at the next one. It is a query of
+        // its own, so that no plan reads the whole log for it; where there is none, null gives way to 0.
         let query = sqlx::query(
             "select name, coalesce(p.position, 0), greatest(h.position - coalesce(p.position, 0), 0),
                     p.recorded_at, p.fold_hash, b.position,
                     to_regclass('read_models_old.' || name) is not null,
-                    p.failed_position, p.failed_event_id, p.failed_reason, p.failed_traceparent, p.failed_at
+                    p.failed_position, p.failed_event_id, p.failed_reason, p.failed_traceparent, p.failed_at,
+                    greatest(extract(epoch from clock_timestamp() - (
+                        select recorded_at from events e where e.position = coalesce(p.position, 0) + 1
+                    )) * 1000, 0)::bigint
                from unnest($1::text[]) with ordinality as known(name, number) cross join event_log_head h
                left join projections p using (name) left join projection_builds b using (name)
               order by number",
@@ -206,6 +211,8 @@ fn status(row: &PgRow) -> Result<ProjectionStatus, sqlx::Error> {
         name,
         position: row.try_get(1)?,
         lag: row.try_get(2)?,
+        // The query lets none below zero through.
+        lag_ms: row.try_get::<i64, _>(12)?.unsigned_abs(),
         recorded_at: row.try_get(3)?,
         rebuilding: row.try_get(5)?,
         old_kept: row.try_get(6)?,

@@ -1,25 +1,23 @@
-//! Payments that wait for an operator, found from the log alone.
-//!
-//! The log has no index by type, so this reads all of it once: it is for people, and an engine at
-//! work never asks.
-
-use std::sync::Arc;
+//! Payments that wait for an operator, read from the read model of payments.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use commands::ports::StoreError;
-use domain::payment::PaymentDetails;
-use domain::{Payment, PaymentEvent};
+use domain::{Money, PaymentId, UserId};
+use projections::ports::{AsOf, ReadError};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::database::{Database, fetch_all};
-use crate::store::decode;
+use crate::read_models::{as_of, damaged};
 
 /// A payment in review.
 #[derive(Debug, Clone)]
 pub struct InReview {
-    /// What it is.
-    pub details: Arc<PaymentDetails>,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// How much.
+    pub amount: Money,
     /// What is not known about it.
     pub reason: String,
     /// Since when it waits.
@@ -28,48 +26,39 @@ pub struct InReview {
     pub age: TimeDelta,
 }
 
-// Nothing but its resolution follows on a payment in review.
+// Nothing but its resolution follows on a payment in review: its last event required it.
 const IN_REVIEW: &str = "
-select required.event_type, required.event_version, required.payload::text, required.recorded_at,
-       initiated.event_type, initiated.event_version, initiated.payload::text, clock_timestamp()
-  from events required
-  join events initiated on initiated.aggregate_type = 'payment'
-                       and initiated.aggregate_id = required.aggregate_id and initiated.sequence = 1
- where required.aggregate_type = 'payment' and required.event_type = 'ReviewRequired'
-   and not exists (select from events later
-                    where later.aggregate_type = 'payment' and later.aggregate_id = required.aggregate_id
-                      and later.sequence > required.sequence)
- order by required.position";
+select r.payment_id, r.user_id, r.amount, r.currency, r.review_reason, r.updated_at, clock_timestamp(),
+       p.position, p.recorded_at
+  from projections p left join read_models.payments r on r.status = 'needs_review'
+ where p.name = 'payments' order by r.position";
 
 /// The payments in review, those that wait longest first.
 ///
 /// # Errors
-/// [`StoreError`] when the log cannot be read.
-pub async fn payments_in_review(database: &Database) -> Result<Vec<InReview>, StoreError> {
+/// [`ReadError`] when the read model cannot be read.
+pub async fn payments_in_review(database: &Database) -> Result<AsOf<Vec<InReview>>, ReadError> {
     let rows = fetch_all(&database.pool, sqlx::query(IN_REVIEW)).await.map_err(|error| {
         tracing::warn!(%error, "cannot look for payments in review");
-        StoreError::Unavailable
+        ReadError::Unavailable
     })?;
-    rows.iter().map(in_review).collect()
+    as_of(&rows, in_review).map_err(damaged)
 }
 
-fn in_review(row: &PgRow) -> Result<InReview, StoreError> {
-    let required_at: DateTime<Utc> = row.try_get(3).map_err(damaged)?;
-    let now: DateTime<Utc> = row.try_get(7).map_err(damaged)?;
-    match (event(row, 0)?, event(row, 4)?) {
-        (PaymentEvent::ReviewRequired { reason }, PaymentEvent::PaymentInitiated(details)) => {
-            Ok(InReview { details, reason, required_at, age: now - required_at })
-        }
-        (_, first) => Err(damaged(format!("a payment begins with {}", first.name()))),
-    }
+fn in_review(row: &PgRow) -> Result<InReview, sqlx::Error> {
+    let currency = domain::money::parse_currency(row.try_get(3)?).map_err(|error| unreadable(3, error))?;
+    let (required_at, now): (DateTime<Utc>, DateTime<Utc>) = (row.try_get(5)?, row.try_get(6)?);
+    Ok(InReview {
+        payment_id: PaymentId::parse(row.try_get(0)?).map_err(|error| unreadable(0, error))?,
+        user_id: UserId::parse(row.try_get(1)?).map_err(|error| unreadable(1, error))?,
+        amount: Money::new(row.try_get(2)?, currency),
+        reason: row.try_get(4)?,
+        required_at,
+        age: now - required_at,
+    })
 }
 
-/// Reads the event whose type, version and payload stand from a column on.
-fn event(row: &PgRow, first: usize) -> Result<PaymentEvent, StoreError> {
-    let column = |index: usize| row.try_get::<&str, _>(first + index).map_err(damaged);
-    decode::<Payment>(column(0)?, column(1)?, column(2)?).map_err(damaged)
-}
-
-fn damaged(what: impl std::fmt::Display) -> StoreError {
-    StoreError::Damaged(format!("payments in review: {what}"))
+/// A column that holds what this program cannot read.
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: format!("{column} of payments in review"), source: Box::new(error) }
 }

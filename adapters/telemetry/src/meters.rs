@@ -1,5 +1,7 @@
 //! What is measured, for Prometheus to scrape.
 
+use std::time::Duration;
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Gauge, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -13,6 +15,7 @@ pub struct Meters {
     _provider: SdkMeterProvider,
     projection_position: Gauge<i64>,
     projection_lag: Gauge<i64>,
+    projection_lag_seconds: Gauge<f64>,
     projection_stopped: Gauge<i64>,
 }
 
@@ -36,6 +39,10 @@ impl Meters {
         Ok(Self {
             projection_position: gauge("projection_position", "Position up to which the log is folded."),
             projection_lag: gauge("projection_lag", "Events of the log that are not folded yet."),
+            projection_lag_seconds: meter
+                .f64_gauge("projection_lag_seconds")
+                .with_description("How long the first event that is not folded has waited; 0 at the head.")
+                .build(),
             projection_stopped: gauge(
                 "projection_stopped",
                 "1 while an event that cannot be folded stops it.",
@@ -45,11 +52,13 @@ impl Meters {
         })
     }
 
-    /// How far a projection is: position, events behind it, whether an event stops it.
-    pub fn projection(&self, name: &str, position: i64, lag: i64, stopped: bool) {
+    /// How far a projection is: position, events behind it, how long the first of them has waited,
+    /// whether an event stops it.
+    pub fn projection(&self, name: &str, position: i64, lag: i64, waiting: Duration, stopped: bool) {
         let labels = [KeyValue::new("projection", name.to_owned())];
         self.projection_position.record(position, &labels);
         self.projection_lag.record(lag, &labels);
+        self.projection_lag_seconds.record(waiting.as_secs_f64(), &labels);
         self.projection_stopped.record(i64::from(stopped), &labels);
     }
 
@@ -69,12 +78,15 @@ mod tests {
     #[test]
     fn a_projection_is_measured_by_its_names() {
         let meters = Meters::start().unwrap();
-        meters.projection("payments", 41, 2, false);
-        meters.projection("payments", 42, 1, true);
+        meters.projection("payments", 41, 2, Duration::from_secs(3), false);
+        meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
+        meters.projection("account_balances", 43, 0, Duration::ZERO, false);
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
             "projection_lag{projection=\"payments\"} 1",
+            "projection_lag_seconds{projection=\"payments\"} 1.25",
+            "projection_lag_seconds{projection=\"account_balances\"} 0",
             "projection_stopped{projection=\"payments\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
