@@ -73,7 +73,7 @@ async fn a_file_that_is_not_what_was_exported_is_refused_by_name_and_nothing_is_
         fs::write(&bad, file).unwrap();
         refused(&there, &bad, what, &words).await;
     }
-    // Forged with hashes that fit: the chain breaks. Then without any, as before there was a chain.
+    // In a log from before the chain no hash tells: the ids and the streams do.
     let mut forger = connect(&url).await;
     let head = origin.0.len();
     for (what, statements, words) in [
