@@ -2,69 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 
-use crate::support::parts::{Parts, tool};
+use crate::support::parts::Parts;
 use crate::support::process::Server;
+use crate::support::read_models::{caught_up, fill, read_models_are_right};
 use crate::support::{Acknowledged, Books, Chance, Load, Payment, eventually};
 
 /// How often a projector is killed.
 const KILLS: u32 = 20;
-
-/// Fails the test unless the read models are what the log says, each event counted once.
-pub(crate) async fn read_models_are_right(database_url: &str, books: &Books) {
-    let (status, stdout, stderr) = tool(database_url, &["projections", "verify", "all", "--json"]);
-    assert_eq!(status, Some(0), "{stdout}{stderr}");
-    let compared: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(compared.len(), 3, "{stdout}");
-    for projection in &compared {
-        assert_eq!(projection["position"].as_i64(), Some(books.events), "{projection}");
-        assert_eq!(projection["different"], 0, "{projection}");
-    }
-    // Beside the engine's own folds: the books of these tests, which read the log by themselves.
-    let mut connection = PgConnection::connect(database_url).await.unwrap();
-    let balances: Vec<(String, i64, i64)> =
-        sqlx::query_as("select account_id, posted, held from read_models.account_balances")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-    assert_eq!(balances.len(), books.posted.len());
-    for (account, posted, held) in balances {
-        assert_eq!((posted, held), (books.posted[&account], books.held[&account]), "{account}");
-    }
-    let sums: Vec<(String, i64, i64)> = sqlx::query_as(
-        "select account_id, sum(amount)::bigint, (array_agg(balance order by position desc))[1]
-           from read_models.account_entries group by account_id",
-    )
-    .fetch_all(&mut connection)
-    .await
-    .unwrap();
-    for (account, sum, last) in sums {
-        assert_eq!((sum, last), (books.posted[&account], books.posted[&account]), "{account}");
-    }
-    let completed: i64 =
-        sqlx::query_scalar("select count(*) from read_models.payments where status = 'completed'")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-    assert_eq!(usize::try_from(completed).unwrap(), books.completed.len());
-}
-
-/// Waits until every projection has come to the end of the log.
-pub(crate) async fn caught_up(database_url: &str) {
-    let mut connection = PgConnection::connect(database_url).await.unwrap();
-    eventually("the projections are at the end of the log", async || {
-        let there: i64 = sqlx::query_scalar(
-            "select count(*) from projections p, event_log_head h where p.position >= h.position",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-        there == 3
-    })
-    .await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn projectors_that_are_killed_count_each_event_once() {
@@ -243,5 +190,38 @@ async fn rows_of_another_fold_are_built_anew_and_read_meanwhile() {
     assert_eq!(paid.status, 201, "{}", paid.text);
     assert_eq!(parts.client.account(&account).await.body["available"], "9.00");
     read_models_are_right(&parts.database.url(), &Books::audit(&parts.database.url()).await).await;
+    projector.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_that_is_far_behind_keeps_none_of_the_others_back() {
+    let parts = Parts::start("projector-far-behind").await;
+    fill(&parts.database, 400_000).await;
+    let mut forger = parts.forger().await;
+    // An early event of an account cannot be read: balances and statements stop there.
+    let change = "update events set payload = $2::json where position = $1";
+    let query = "select payload::text from events where position = 5";
+    let payload: String = sqlx::query_scalar(query).fetch_one(&mut forger).await.unwrap();
+    sqlx::query(change).bind(5_i64).bind("{}").execute(&mut forger).await.unwrap();
+    let projector = parts.projector();
+    let head = parts.client.head().await;
+    eventually("payments is at the head", async || health(&projector, "payments").await["position"] == head)
+        .await;
+
+    sqlx::query(change).bind(5_i64).bind(payload).execute(&mut forger).await.unwrap();
+    eventually("balances goes on", async || {
+        health(&projector, "account_balances").await["position"].as_i64() > Some(4)
+    })
+    .await;
+    let opening = json!({ "user_id": "alice", "currency": "USD" });
+    parts.client.post("/api/v1/accounts", "alice", &opening).await;
+    let refused = parts.client.pay(&Payment::of("alice", "p1", "1.00")).await;
+    assert_eq!(refused.code(), "insufficient_funds");
+    let at = parts.client.head().await;
+    let listed = parts.client.get(&format!("/api/v1/payments?user_id=alice&min_position={at}")).await;
+    assert_eq!(listed.body["data"][0]["payment_id"], "p1", "{}", listed.text);
+    let behind = health(&projector, "account_balances").await;
+    assert!(behind["position"].as_i64() < Some(at), "it was to be seen while this one catches up: {behind}");
+    caught_up(&parts.database.url()).await;
     projector.stop();
 }

@@ -8,28 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::projector::{caught_up, read_models_are_right};
 use crate::support::parts::{Parts, tool};
 use crate::support::process::program;
-use crate::support::{Acknowledged, Books, Load, Payment, Scene, TestDatabase, eventually};
+use crate::support::read_models::{caught_up, fill, read_models_are_right};
+use crate::support::{Acknowledged, Books, Load, Payment, Scene, eventually};
 
 /// Events that are there before the load begins.
 const EVENTS: i64 = 1_000_000;
-const SEEDED_USERS: i64 = 1_000;
-
-/// Fills an empty log with accounts and whole payments.
-pub(crate) async fn fill(database: &TestDatabase, events: i64) {
-    let mut connection = database.connect().await;
-    let accounts = include_str!("load/fill_accounts.sql");
-    sqlx::query(accounts).bind(SEEDED_USERS).execute(&mut connection).await.unwrap();
-    let payments = events / 700 * 100;
-    let chunk = 20_000;
-    for first in (0..payments).step_by(usize::try_from(chunk).unwrap()) {
-        let last = (first + chunk).min(payments) - 1;
-        let query = sqlx::query(include_str!("load/fill_payments.sql"));
-        query.bind(first).bind(last).bind(SEEDED_USERS).execute(&mut connection).await.unwrap();
-    }
-}
 
 /// Reads that must never fail and never go back, until they are told to stop.
 fn readers(parts: &Parts, account: &str, stop: &Arc<AtomicBool>) -> JoinSet<u64> {
@@ -111,6 +96,37 @@ async fn a_rebuild_under_load_is_killed_resumed_and_swapped_while_reads_go_on() 
     assert_eq!((status, dropped.matches(": dropped").count()), (Some(0), 3), "{dropped}");
     let (_, listed, _) = tool(&url, &["projections", "list"]);
     assert!(!listed.contains("kept"), "{listed}");
+    projector.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_that_has_to_wait_for_a_reader_loses_nothing_of_what_comes_meanwhile() {
+    let parts = Parts::start("rebuild-reader").await;
+    let projector = parts.projector();
+    let url = parts.database.url();
+    for user in 0..4 {
+        parts.client.funded(&format!("load{user}"), "1000000.00").await;
+    }
+    caught_up(&url).await;
+    let told = Acknowledged::default();
+    let load = Load::start(&[parts.api.url()], 8, 4, "load", &told);
+    // A long look at the balances: their table cannot be moved while it lasts.
+    let mut reader = parts.database.connect().await;
+    sqlx::query("begin").execute(&mut reader).await.unwrap();
+    sqlx::query("select from read_models.account_balances").execute(&mut reader).await.unwrap();
+    let mut rebuild = Command::new(program());
+    rebuild.args(["projections", "rebuild", "all"]).env("DATABASE_URL", &url);
+    let rebuild = rebuild.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    sqlx::query("commit").execute(&mut reader).await.unwrap();
+    let ended = rebuild.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("trying the swap again"), "it had to wait: {said}");
+    load.stop().await;
+    crate::support::books::settled(&url).await;
+    caught_up(&url).await;
+    read_models_are_right(&url, &Books::audit(&url).await).await;
     projector.stop();
 }
 

@@ -5,9 +5,9 @@ use std::process::Command;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::projector::caught_up;
 use crate::support::parts::Parts;
 use crate::support::process::program;
+use crate::support::read_models::caught_up;
 use crate::support::scene::PATIENCE;
 use crate::support::{Payment, Scene, eventually};
 

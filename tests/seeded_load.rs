@@ -8,8 +8,8 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
-use crate::projector::{caught_up, read_models_are_right};
 use crate::support::folder::Folder;
+use crate::support::read_models::{caught_up, read_models_are_right};
 use crate::support::{Books, Client, Engine, SandboxProcess};
 
 const USERS: u32 = 1_000;

@@ -10,10 +10,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::projector::{caught_up, read_models_are_right};
-use crate::rebuild::fill;
 use crate::support::parts::tool;
 use crate::support::process::{Server, program};
+use crate::support::read_models::{caught_up, fill, read_models_are_right};
 use crate::support::scene::PATIENCE;
 use crate::support::{Books, Client, Payment, Scene, TestDatabase, eventually};
 

@@ -8,21 +8,13 @@
 
 use std::collections::HashMap;
 
-use domain::{AccountEvent, AccountId, PaymentId, PostingId};
+use domain::{AccountId, PaymentId, PostingId};
 
+use crate::read_model::Fact;
 use crate::trial_balance::{TrialBalance, TrialBalanceError};
 
 /// Most events that one append has for one posting; legs further apart are in different appends.
 const MOST_EVENTS_OF_A_POSTING: i64 = 64;
-
-/// What happened, as far as the audit looks into it.
-#[derive(Debug, Clone, Copy)]
-pub enum Happened<'a> {
-    /// To an account.
-    ToAccount(&'a AccountId, &'a AccountEvent),
-    /// To a payment.
-    ToPayment(&'a PaymentId),
-}
 
 /// What is wrong with a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +22,14 @@ pub enum AuditError {
     /// The books cannot be kept.
     #[error(transparent)]
     Books(#[from] TrialBalanceError),
+    /// An event cannot be read.
+    #[error("position {position} cannot be read: {reason}")]
+    Unreadable {
+        /// Where.
+        position: i64,
+        /// Why not.
+        reason: String,
+    },
     /// A stream has a gap, or an event twice.
     #[error("position {position} is event {found} of {stream}, {expected} had to come")]
     Sequence {
@@ -81,6 +81,7 @@ impl AuditError {
                 | TrialBalanceError::OpenedTwice { position, .. }
                 | TrialBalanceError::WrongCurrency { position, .. },
             )
+            | Self::Unreadable { position, .. }
             | Self::Sequence { position, .. }
             | Self::Unbalanced { position, .. }
             | Self::Overdrawn { position, .. }
@@ -115,14 +116,17 @@ impl Audit {
     ///
     /// # Errors
     /// [`AuditError`] names the first position at which something is wrong.
-    pub fn apply(&mut self, position: i64, sequence: i64, happened: Happened<'_>) -> Result<(), AuditError> {
-        match happened {
-            Happened::ToAccount(account_id, event) => {
+    pub fn apply(&mut self, position: i64, sequence: i64, fact: &Fact) -> Result<(), AuditError> {
+        match fact {
+            Fact::Unreadable { reason, .. } => {
+                return Err(AuditError::Unreadable { position, reason: reason.clone() });
+            }
+            Fact::Account(account_id, event) => {
                 self.books.apply(position, account_id, event)?;
                 let last = self.accounts.entry(account_id.clone()).or_default();
                 must_follow(position, sequence, last, || format!("account {account_id}"))?;
             }
-            Happened::ToPayment(payment_id) => {
+            Fact::Payment(payment_id, _) => {
                 self.books.skip(position)?;
                 let last = self.payments.entry(payment_id.clone()).or_default();
                 must_follow(position, sequence, last, || format!("payment {payment_id}"))?;
@@ -180,7 +184,7 @@ fn must_follow(
 #[cfg(test)]
 mod tests {
     use domain::account::{Opening, Owner};
-    use domain::{Currency, Money, UserId};
+    use domain::{AccountEvent, Currency, Money, UserId};
 
     use super::*;
 
@@ -212,24 +216,24 @@ mod tests {
         let mut audit = Audit::default();
         let ((user, opening), (funding, of_funding)) = (account("alice"), system());
         let opened = AccountEvent::AccountOpened(opening);
-        audit.apply(1, 1, Happened::ToAccount(&user, &opened)).unwrap();
+        audit.apply(1, 1, &Fact::Account(user.clone(), opened)).unwrap();
         let opened = AccountEvent::AccountOpened(of_funding);
-        audit.apply(2, 1, Happened::ToAccount(&funding, &opened)).unwrap();
+        audit.apply(2, 1, &Fact::Account(funding.clone(), opened)).unwrap();
         (audit, user, funding)
     }
 
     #[test]
     fn a_log_in_order_passes() {
         let (mut audit, user, funding) = begun();
-        audit.apply(3, 2, Happened::ToAccount(&user, &credited("p", 5))).unwrap();
-        audit.apply(4, 2, Happened::ToAccount(&funding, &debited("p", 5))).unwrap();
+        audit.apply(3, 2, &Fact::Account(user.clone(), credited("p", 5))).unwrap();
+        audit.apply(4, 2, &Fact::Account(funding.clone(), debited("p", 5))).unwrap();
         assert_eq!(audit.finish(4), Ok(()));
     }
 
     #[test]
     fn a_missing_position_is_named() {
         let (mut audit, user, _) = begun();
-        let gap = audit.apply(4, 2, Happened::ToAccount(&user, &credited("p", 5))).unwrap_err();
+        let gap = audit.apply(4, 2, &Fact::Account(user.clone(), credited("p", 5))).unwrap_err();
         assert_eq!(gap.position(), 3);
         let (audit, ..) = begun();
         assert_eq!(audit.finish(5), Err(AuditError::EndMissing { position: 3, head: 5 }));
@@ -238,21 +242,21 @@ mod tests {
     #[test]
     fn a_stream_out_of_order_is_named() {
         let (mut audit, user, _) = begun();
-        let wrong = audit.apply(3, 3, Happened::ToAccount(&user, &credited("p", 5))).unwrap_err();
+        let wrong = audit.apply(3, 3, &Fact::Account(user.clone(), credited("p", 5))).unwrap_err();
         assert!(matches!(wrong, AuditError::Sequence { position: 3, expected: 2, found: 3, .. }), "{wrong}");
     }
 
     #[test]
     fn a_posting_out_of_balance_is_named_by_its_first_leg() {
         let (mut audit, user, funding) = begun();
-        audit.apply(3, 2, Happened::ToAccount(&user, &credited("p", 5))).unwrap();
-        audit.apply(4, 2, Happened::ToAccount(&funding, &debited("p", 4))).unwrap();
+        audit.apply(3, 2, &Fact::Account(user.clone(), credited("p", 5))).unwrap();
+        audit.apply(4, 2, &Fact::Account(funding.clone(), debited("p", 4))).unwrap();
         let wrong = audit.finish(4).unwrap_err();
         assert!(matches!(wrong, AuditError::Unbalanced { position: 3, sum: 1, .. }), "{wrong}");
         // Long before the end it is noticed, too.
         let noticed = (5..200).find_map(|position| {
             let event = credited(&format!("q{position}"), 1);
-            let first = audit.apply(position, position - 2, Happened::ToAccount(&user, &event));
+            let first = audit.apply(position, position - 2, &Fact::Account(user.clone(), event));
             first.err()
         });
         assert_eq!(noticed.map(|error| error.position()), Some(3));
@@ -261,7 +265,7 @@ mod tests {
     #[test]
     fn a_user_below_zero_is_named() {
         let (mut audit, user, _) = begun();
-        let wrong = audit.apply(3, 2, Happened::ToAccount(&user, &debited("p", 5))).unwrap_err();
+        let wrong = audit.apply(3, 2, &Fact::Account(user.clone(), debited("p", 5))).unwrap_err();
         assert!(matches!(wrong, AuditError::Overdrawn { position: 3, .. }), "{wrong}");
     }
 }

@@ -29,5 +29,5 @@ pub use entries::{AccountEntries, AccountEntry};
 pub use payments::{PaymentRow, Payments};
 pub use read_model::{Changes, Fact, FoldError, Folded, Kind, LogEvent, ReadModel, Rows, Stopped};
 
-pub use audit::{Audit, AuditError, Happened};
+pub use audit::{Audit, AuditError};
 pub use trial_balance::{TrialBalance, TrialBalanceError};

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 use domain::payment::PaymentStatus;
 use domain::{AccountId, UserId};
 
-use crate::balances::AccountBalance;
-use crate::entries::AccountEntry;
-use crate::payments::PaymentRow;
+use crate::balances::{AccountBalance, AccountBalances};
+use crate::entries::{AccountEntries, AccountEntry};
+use crate::payments::{PaymentRow, Payments};
+use crate::read_model::ReadModel;
 
 /// The read models by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,9 +31,9 @@ impl Projection {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::AccountBalances => "account_balances",
-            Self::AccountEntries => "account_entries",
-            Self::Payments => "payments",
+            Self::AccountBalances => AccountBalances::NAME,
+            Self::AccountEntries => AccountEntries::NAME,
+            Self::Payments => Payments::NAME,
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod read_models;
 pub(crate) mod scene;
 pub(crate) mod store;
 pub(crate) mod units;

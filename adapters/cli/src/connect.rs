@@ -9,10 +9,13 @@ use crate::arguments::DatabaseArguments;
 /// Connections of a tool's pool.
 const CONNECTIONS: u32 = 2;
 
-/// Connects by `DATABASE_URL` or a data folder. The tools bring no schema up to date.
+/// Connects by `DATABASE_URL` or a data folder. The tools bring no schema up to date, and say so where
+/// it is another version's.
 pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
     let connected = Database::connect(&url(database)?, CONNECTIONS).await;
-    connected.map_err(|error| with_advice(error, database))
+    let connected = connected.map_err(|error| with_advice(error, database))?;
+    connected.must_be_current().await?;
+    Ok(connected)
 }
 
 /// The same for what fills a new database: the schema is made, or brought up to date.

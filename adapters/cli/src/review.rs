@@ -9,18 +9,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::projections::ports::{AsOf, Projection, ProjectionStatus, ReadModels};
+use ::projections::PaymentRow;
+use ::projections::ports::{AsOf, PaymentFilter, Projection, ProjectionStatus, ReadModels};
 use adapter_postgres::database::Database;
 use adapter_postgres::projector::Progress;
 use adapter_postgres::read_models::PostgresReadModels;
-use adapter_postgres::reviews::{InReview, payments_in_review};
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use commands::context::TraceContext;
 use commands::ports::StoreError;
 use commands::saga::{Resolution, Resolved, ReviewDesk, ReviewError};
 use commands::system_accounts::SystemAccounts;
-use domain::payment::ReviewOutcome;
+use domain::payment::{PaymentStatus, ReviewOutcome};
 use serde_json::json;
 
 use crate::Failure;
@@ -29,6 +29,8 @@ use crate::connect::connect;
 use crate::engine::random_shard;
 use crate::settings::Settings;
 
+/// Payments that one query reads.
+const PAGE: u32 = 1_000;
 /// A list that lacks less than this is as good as one of now: the projector follows within milliseconds.
 const LAG_WORTH_TELLING_MS: u64 = 1_000;
 
@@ -42,9 +44,10 @@ pub(crate) async fn run(options: ReviewArguments, settings: Settings) -> Result<
 }
 
 async fn list(database: &Database, json: bool) -> Result<(), Failure> {
+    let read_models = PostgresReadModels::new(database, Progress::default());
     // Asked for first: what is read after it can only be newer than it says.
-    let status = PostgresReadModels::new(database, Progress::default()).status().await?;
-    let waiting = payments_in_review(database).await?;
+    let status = read_models.status().await?;
+    let waiting = in_review(&read_models).await?;
     let of_payments = status.iter().find(|status| status.name == Projection::Payments.name());
     if let Some(doubt) = of_payments.and_then(doubt) {
         writeln!(io::stderr(), "this may not be all: {doubt}; look at: payments projections list")?;
@@ -56,20 +59,40 @@ async fn list(database: &Database, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn write_list(waiting: &AsOf<Vec<InReview>>, json: bool) -> io::Result<()> {
+/// The payments in review, those that wait longest first, as of the first page's position.
+async fn in_review(read_models: &dyn ReadModels) -> Result<AsOf<Vec<PaymentRow>>, Failure> {
+    let filter = PaymentFilter { statuses: vec![PaymentStatus::NeedsReview], ..PaymentFilter::default() };
+    let mut waiting = read_models.payments(&filter, None, PAGE).await?;
+    let mut more = waiting.value.len() == usize::try_from(PAGE)?;
+    while more {
+        let before = waiting.value.last().map(|row| row.initiated_position);
+        let page = read_models.payments(&filter, before, PAGE).await?.value;
+        more = page.len() == usize::try_from(PAGE)?;
+        waiting.value.extend(page);
+    }
+    // Nothing but its resolution follows on a payment in review: its last event required it.
+    waiting.value.sort_unstable_by_key(|row| row.position);
+    Ok(waiting)
+}
+
+fn write_list(waiting: &AsOf<Vec<PaymentRow>>, json: bool) -> io::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a tool for people tells them ages")]
+    let now = Utc::now();
     let mut output = io::stdout().lock();
-    for InReview { payment_id, user_id, amount, reason, required_at, age } in &waiting.value {
-        let (payment_id, user_id) = (payment_id.as_str(), user_id.as_str());
-        let (amount, currency) = (amount.to_string(), amount.currency.code());
+    for row in &waiting.value {
+        let (payment_id, user_id) = (row.payment_id.as_str(), row.user_id.as_str());
+        let (amount, currency) = (row.amount.to_string(), row.amount.currency.code());
+        let reason = row.review_reason.as_deref().unwrap_or_default();
+        let age = now - row.updated_at;
         if json {
             let line = json!({
                 "payment_id": payment_id, "user_id": user_id, "amount": amount, "currency": currency,
-                "reason": reason, "age_seconds": age.num_seconds(),
-                "required_at": required_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+                "reason": reason, "age_seconds": age.num_seconds().max(0),
+                "required_at": row.updated_at.to_rfc3339_opts(SecondsFormat::Micros, true),
             });
             writeln!(output, "{line}")?;
         } else {
-            let (age, money) = (age_text(*age), format!("{amount} {currency}"));
+            let (age, money) = (age_text(age), format!("{amount} {currency}"));
             writeln!(output, "{payment_id:<24} {age:>8}  {user_id:<16} {money:>16}  {reason}")?;
         }
     }

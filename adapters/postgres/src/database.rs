@@ -25,6 +25,26 @@ pub enum DatabaseError {
         "the schema of this database was made by a version between releases (migration {0} differs): take another database, or with `payments dev` another --data-dir"
     )]
     Unreleased(i64),
+    /// The schema is older than this program's.
+    #[error(
+        "the schema of this database is at migration {found}, this program needs {ours}: start `payments serve` or `payments dev` of this version on it once"
+    )]
+    Outdated {
+        /// Its last migration, 0 without any.
+        found: i64,
+        /// This program's last migration.
+        ours: i64,
+    },
+    /// The schema is newer than this program's.
+    #[error(
+        "the schema of this database is at migration {found}, this program knows {ours}: take the tools of the engine's version"
+    )]
+    Newer {
+        /// Its last migration.
+        found: i64,
+        /// This program's last migration.
+        ours: i64,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migrate(#[source] MigrateError),
@@ -78,6 +98,27 @@ impl Database {
             .await
             .map_err(DatabaseError::Connect)?;
         Ok(Self { pool, options })
+    }
+
+    /// Makes sure that the schema is this program's, for tools that bring none up to date.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Outdated`] or [`DatabaseError::Newer`] says which it is.
+    pub async fn must_be_current(&self) -> Result<(), DatabaseError> {
+        let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        // Without the table no engine has ever been here.
+        let there = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
+        let found = if there.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)? {
+            let query = sqlx::query_scalar("select max(version) from _sqlx_migrations where success");
+            query.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)?
+        } else {
+            None
+        };
+        match found.unwrap_or(0) {
+            found if found < ours => Err(DatabaseError::Outdated { found, ours }),
+            found if found > ours => Err(DatabaseError::Newer { found, ours }),
+            _ => Ok(()),
+        }
     }
 
     /// The pool, for readers.

@@ -11,7 +11,6 @@
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
-//! | [`reviews`] | payments that wait for an operator, from the read model of payments |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
 //! Start at [`store::PostgresEventStore`].
@@ -26,5 +25,4 @@ pub mod log;
 pub mod open_payments;
 pub mod projector;
 pub mod read_models;
-pub mod reviews;
 pub mod store;

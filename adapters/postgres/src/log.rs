@@ -1,5 +1,6 @@
 //! Reading the log: in order, a payment's story, one event, and whether the database answers.
 
+pub(crate) mod fact;
 pub(crate) mod pages;
 mod point_in_time;
 pub(crate) mod stretch;
@@ -17,6 +18,8 @@ use uuid::Uuid;
 
 use crate::database::{Database, fetch_all};
 use crate::hash_chain::Hash;
+
+pub use self::fact::fact_of;
 
 /// Most events of one story; a payment has about a dozen.
 const MOST_EVENTS: i64 = 1_000;

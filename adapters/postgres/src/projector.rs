@@ -130,7 +130,13 @@ impl Projector {
                 ask_again = Instant::now() + TRY_AGAIN;
             }
             let began = Instant::now();
-            match self.step(&mut connection, &mut work.members).await? {
+            let mut most = 0;
+            // A stretch for each position, the furthest first: one that is far behind catches up
+            // between the others' turns.
+            for position in positions(&work.members) {
+                most = most.max(self.step(&mut connection, &mut work.members, position).await?);
+            }
+            match most {
                 0 => self.wait(&work.members).await,
                 MOST_EVENTS => {}
                 _ => tokio::time::sleep(LEAST_PAUSE.saturating_sub(began.elapsed())).await,
@@ -149,13 +155,12 @@ impl Projector {
                 Err(error) => tracing::error!(projection = projection.name(), %error, "not built anew"),
             }
         }
-        for (number, projection) in (0_i32..).zip(Projection::ALL) {
+        for projection in Projection::ALL {
             let at_work = work.members.iter().any(|member| member.projection == projection);
             if at_work || work.rebuilding.contains(&projection) {
                 continue;
             }
-            let query = sqlx::query_scalar("select pg_try_advisory_lock($1, $2)");
-            if !query.bind(LOCK_CLASS).bind(number).fetch_one(&mut *connection).await? {
+            if !try_lock(connection, LOCK_CLASS, projection).await? {
                 continue;
             }
             let checkpoint = checkpoints::read(connection, projection).await?;
@@ -176,25 +181,27 @@ impl Projector {
         Ok(())
     }
 
-    /// Takes those that are furthest behind a stretch further. Returns how many events it had.
-    async fn step(&self, connection: &mut PgConnection, members: &mut [Member]) -> Result<i64, Broken> {
+    /// Takes those at a position a stretch further, at most to where the next ones are. Returns how many
+    /// events it had.
+    async fn step(
+        &self,
+        connection: &mut PgConnection,
+        members: &mut [Member],
+        position: i64,
+    ) -> Result<i64, Broken> {
         let now = Instant::now();
-        let mut ready: Vec<&mut Member> =
-            members.iter_mut().filter(|member| member.retry_at.is_none_or(|at| at <= now)).collect();
-        let Some(lowest) = ready.iter().map(|member| member.checkpoint.position).min() else {
-            return Ok(0);
-        };
+        let mut ready: Vec<&mut Member> = members.iter_mut().filter(|member| member.is_ready(now)).collect();
         let others = ready.iter().map(|member| member.checkpoint.position);
-        let through = others.filter(|position| *position > lowest).min().unwrap_or(i64::MAX);
-        let mut events = stretch(connection, lowest, through.min(lowest + MOST_EVENTS)).await?;
+        let through = others.filter(|other| *other > position).min().unwrap_or(i64::MAX);
+        let mut events = stretch(connection, position, through.min(position + MOST_EVENTS)).await?;
         if events.is_empty() {
             return Ok(0);
         }
         // A log with a gap has been tampered with: what is behind the gap is not folded.
-        let missing = first_missing(&events, lowest);
+        let missing = first_missing(&events, position);
         events.retain(|event| missing.is_none_or(|missing| event.position < missing));
-        let last = events.last().map_or(lowest, |event| event.position);
-        ready.retain(|member| member.checkpoint.position == lowest);
+        let last = events.last().map_or(position, |event| event.position);
+        ready.retain(|member| member.checkpoint.position == position);
         let read = now.elapsed();
         let mut advances = Vec::with_capacity(ready.len());
         for member in &mut ready {
@@ -215,7 +222,7 @@ impl Projector {
             member.moved(advance);
             self.progress.reached(member.projection, advance.position);
         }
-        Ok(last - lowest)
+        Ok(last - position)
     }
 
     /// Waits until there may be something to do.
@@ -230,6 +237,27 @@ impl Projector {
             (_, None) => tokio::time::sleep(TRY_AGAIN).await,
         }
     }
+}
+
+/// The positions at which projections are ready to go on, the highest first.
+fn positions(members: &[Member]) -> Vec<i64> {
+    let now = Instant::now();
+    let ready = members.iter().filter(|member| member.is_ready(now));
+    let mut positions: Vec<i64> = ready.map(|member| member.checkpoint.position).collect();
+    positions.sort_unstable_by(|a, b| b.cmp(a));
+    positions.dedup();
+    positions
+}
+
+/// Takes an advisory lock of a projection until the connection ends. Returns whether nobody else has it.
+async fn try_lock(
+    connection: &mut PgConnection,
+    class: i32,
+    projection: Projection,
+) -> Result<bool, sqlx::Error> {
+    let number = (0_i32..).zip(Projection::ALL).find(|(_, found)| *found == projection);
+    let query = sqlx::query_scalar("select pg_try_advisory_lock($1, $2)").bind(class);
+    query.bind(number.map(|(number, _)| number)).fetch_one(connection).await
 }
 
 /// A connection that works on the tables that are read.
@@ -307,6 +335,10 @@ async fn commit(
 }
 
 impl Member {
+    fn is_ready(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|at| at <= now)
+    }
+
     fn moved(&mut self, advance: &Advance) {
         let was_failed = self.checkpoint.failed;
         self.checkpoint.position = advance.position;

@@ -70,13 +70,13 @@ impl PostgresReadModels {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-pub(crate) fn damaged(error: sqlx::Error) -> ReadError {
+fn damaged(error: sqlx::Error) -> ReadError {
     ReadError::Damaged(error.to_string())
 }
 
 /// Rows whose last two columns are the projection's position and its time; a row whose first column
 /// is null says only that.
-pub(crate) fn as_of<T>(
+fn as_of<T>(
     rows: &[PgRow],
     read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
 ) -> Result<AsOf<Vec<T>>, sqlx::Error> {

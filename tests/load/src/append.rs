@@ -15,7 +15,7 @@ use cqrs_es::{AggregateError, CqrsFramework};
 use domain::account::{Opening, Owner};
 use domain::{Account, AccountCommand, AccountId, Currency, Money, PostingId, UserId};
 use postgres_es::{PostgresCqrs, postgres_cqrs};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -23,22 +23,7 @@ use uuid::Uuid;
 use crate::Failure;
 use crate::cluster::BenchDatabase;
 use crate::report::{Report, grouped, per_second, ratio};
-
-const STOCK_TABLES: &str = "
-create schema stock;
-create table stock.events (
-    aggregate_type text not null, aggregate_id text not null,
-    sequence bigint check (sequence >= 0) not null, event_type text not null,
-    event_version text not null, payload json not null, metadata json not null,
-    primary key (aggregate_type, aggregate_id, sequence));
-create table stock.snapshots (
-    aggregate_type text not null, aggregate_id text not null,
-    last_sequence bigint check (last_sequence >= 0) not null,
-    current_snapshot bigint check (current_snapshot >= 0) not null, payload json not null,
-    primary key (aggregate_type, aggregate_id, last_sequence));
-insert into stock.events
-select aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata from events;
-analyze";
+use crate::stock::stock;
 
 /// Options of the benchmark.
 #[derive(Args)]
@@ -65,10 +50,7 @@ pub(crate) async fn run(options: &AppendArguments) -> Result<Report, Failure> {
     let database = Database::open(&cluster.url, 32).await?;
     let store = PostgresEventStore::start(&database, StoreSettings::default());
     let accounts = open_accounts(&store, options.accounts).await?;
-    for statement in STOCK_TABLES.split(";\n") {
-        sqlx::query(statement).execute(database.pool()).await?;
-    }
-    let stock_pool = stock_pool(&cluster.url).await?;
+    let stock_pool = stock(&cluster.url, i64::MAX).await?;
 
     let mut report = Report::new("append: commands a second through CqrsFramework, 256 callers, fsync on");
     let mut ours_uniform = 0;
@@ -218,16 +200,6 @@ async fn measure_stock(
         }
     })
     .await
-}
-
-async fn stock_pool(url: &str) -> Result<PgPool, Failure> {
-    let options = PgConnectOptions::from_str(url)?.options([("search_path", "stock")]);
-    Ok(PgPoolOptions::new()
-        .max_connections(64)
-        .test_before_acquire(false)
-        .acquire_timeout(Duration::from_secs(60))
-        .connect_with(options)
-        .await?)
 }
 
 /// One connection, one batch after the other, with nothing to decide: what the statement can do.

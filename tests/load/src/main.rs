@@ -12,6 +12,7 @@ mod payments;
 mod processor_time;
 mod read;
 mod report;
+mod stock;
 mod stock_views;
 mod wrk;
 

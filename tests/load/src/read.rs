@@ -2,13 +2,11 @@
 //! replay; and how soon an event is seen.
 
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use adapter_postgres::database::Database;
 use clap::Args;
 use futures::TryStreamExt;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 
 use crate::cluster::BenchDatabase;
@@ -105,7 +103,7 @@ async fn rebuilds(options: &ReadArguments, report: &mut Report) -> Result<(), Fa
     report.key("rebuild_rss_mb", rss_mb);
     report.key("rebuild_rss_mb_fifth", small.rss_mb);
     if !options.alone {
-        let stock = stock_views::replay(&stock_pool(&cluster.url).await?, options.stock_events).await?;
+        let stock = stock_views::replay(&cluster.url, options.stock_events).await?;
         let stock_per_s = per_second(u64::try_from(options.stock_events)?, stock);
         let note = format!("events a second, of {}", grouped(u64::try_from(options.stock_events)?));
         report.row("stock QueryReplay with GenericQuery", grouped(stock_per_s), note);
@@ -192,9 +190,4 @@ fn rebuild(url: &str) -> Result<Rebuilt, Failure> {
         return Err(format!("the rebuild ended with {status}").into());
     }
     Ok(Rebuilt { elapsed: started.elapsed(), rss_mb })
-}
-
-async fn stock_pool(url: &str) -> Result<sqlx::PgPool, Failure> {
-    let options = PgConnectOptions::from_str(url)?.options([("search_path", "stock")]);
-    Ok(PgPoolOptions::new().max_connections(4).test_before_acquire(false).connect_with(options).await?)
 }

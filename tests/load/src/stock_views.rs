@@ -8,19 +8,14 @@ use cqrs_es::{EventEnvelope, View};
 use domain::{Account, Payment, PaymentEvent};
 use postgres_es::{PostgresEventRepository, PostgresViewRepository};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 use crate::Failure;
+use crate::stock::stock;
 
-const TABLES: &str = "
-create schema stock;
-create table stock.events (
-    aggregate_type text not null, aggregate_id text not null,
-    sequence bigint check (sequence >= 0) not null, event_type text not null,
-    event_version text not null, payload json not null, metadata json not null,
-    primary key (aggregate_type, aggregate_id, sequence));
-create table stock.balances (view_id text primary key, version bigint not null, payload json not null);
-create table stock.payments (view_id text primary key, version bigint not null, payload json not null)";
+const VIEWS: [&str; 2] = [
+    "create table balances (view_id text primary key, version bigint not null, payload json not null)",
+    "create table payments (view_id text primary key, version bigint not null, payload json not null)",
+];
 
 /// What an account has.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -52,21 +47,12 @@ impl View<Payment> for Status {
     }
 }
 
-/// Copies the first events of the log into stock's tables and replays them into its views. The pool
-/// finds its tables in the schema `stock`.
-pub(crate) async fn replay(pool: &PgPool, events: i64) -> Result<Duration, Failure> {
-    for statement in TABLES.split(";\n") {
-        sqlx::query(statement).execute(pool).await?;
+/// Replays the first events of the log into stock's views.
+pub(crate) async fn replay(url: &str, events: i64) -> Result<Duration, Failure> {
+    let pool = stock(url, events).await?;
+    for statement in VIEWS {
+        sqlx::query(statement).execute(&pool).await?;
     }
-    sqlx::query(
-        "insert into stock.events
-         select aggregate_type, aggregate_id, sequence, event_type, event_version, payload, '{}'::json
-           from public.events where position <= $1",
-    )
-    .bind(events)
-    .execute(pool)
-    .await?;
-    sqlx::query("analyze stock.events").execute(pool).await?;
     let repository = || PostgresEventRepository::new(pool.clone());
     let started = Instant::now();
     let balances: Arc<PostgresViewRepository<Balance, Account>> =
@@ -80,10 +66,10 @@ pub(crate) async fn replay(pool: &PgPool, events: i64) -> Result<Duration, Failu
     let elapsed = started.elapsed();
     // Stock says Ok of a replay that broke off; what it has seen is counted by its versions.
     let seen: i64 = sqlx::query_scalar(
-        "select (select coalesce(sum(version), 0) from stock.balances)::bigint
-              + (select coalesce(sum(version), 0) from stock.payments)::bigint",
+        "select (select coalesce(sum(version), 0) from balances)::bigint
+              + (select coalesce(sum(version), 0) from payments)::bigint",
     )
-    .fetch_one(pool)
+    .fetch_one(&pool)
     .await?;
     if seen != events {
         return Err(format!("stock replay has seen {seen} of {events} events").into());

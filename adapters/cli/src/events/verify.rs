@@ -3,13 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use ::projections::{Audit, Happened};
+use ::projections::Audit;
 use adapter_postgres::hash_chain::{ChainCheck, Hash};
-use adapter_postgres::log::EventLog;
+use adapter_postgres::log::{EventLog, fact_of};
 use adapter_postgres::projector::rebuild::Watcher;
-use adapter_postgres::store::decode;
 use commands::ports::{EventReader, RecordedEvent};
-use domain::{Account, AccountId, Payment, PaymentId};
 use serde_json::json;
 
 use super::{FOUND_WRONG, PAGE};
@@ -93,25 +91,6 @@ fn check_one(audit: &mut Audit, chain: &mut ChainCheck, event: &RecordedEvent) -
     if event.position == expected {
         chain.apply(event).map_err(|error| (error.position(), error.to_string()))?;
     }
-    audit_one(audit, event)
-}
-
-fn audit_one(audit: &mut Audit, event: &RecordedEvent) -> Result<(), (i64, String)> {
-    let wrong = |reason: String| (event.position, reason);
-    let (kind, version, payload) = (&event.event_type, &event.event_version, &event.payload);
-    let audited = match event.aggregate_type.as_str() {
-        "account" => {
-            let id = AccountId::parse(&event.aggregate_id).map_err(|error| wrong(error.to_string()))?;
-            let happened =
-                decode::<Account>(kind, version, payload).map_err(|error| wrong(error.to_string()))?;
-            audit.apply(event.position, event.sequence, Happened::ToAccount(&id, &happened))
-        }
-        "payment" => {
-            let id = PaymentId::parse(&event.aggregate_id).map_err(|error| wrong(error.to_string()))?;
-            decode::<Payment>(kind, version, payload).map_err(|error| wrong(error.to_string()))?;
-            audit.apply(event.position, event.sequence, Happened::ToPayment(&id))
-        }
-        other => return Err(wrong(format!("there is no aggregate of the type {other}"))),
-    };
+    let audited = audit.apply(event.position, event.sequence, &fact_of(event));
     audited.map_err(|error| (error.position(), error.to_string()))
 }

@@ -7,11 +7,11 @@
 
 use chrono::{DateTime, Utc};
 use commands::ports::RecordedEvent;
-use domain::{Account, AccountId, Payment, PaymentId};
+use projections::Fact;
 use uuid::Uuid;
 
 use crate::hash_chain::{ChainCheck, ChainError, Hash};
-use crate::store::decode;
+use crate::log::fact_of;
 
 /// The first thing that is wrong with a log.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -174,7 +174,9 @@ impl LogCheck {
             return Err(LogError::Time { position });
         }
         self.chain.apply(&event)?;
-        readable(&event).map_err(|reason| LogError::Unreadable { position, reason })?;
+        if let Fact::Unreadable { reason, .. } = fact_of(&event) {
+            return Err(LogError::Unreadable { position, reason });
+        }
         self.position = position;
         self.recorded_at = Some(event.recorded_at);
         Ok(CheckedEvent { event, event_id })
@@ -192,23 +194,6 @@ impl LogCheck {
             Err(other) => Err(other.into()),
         }
     }
-}
-
-/// Whether this program reads the event as one that it knows.
-fn readable(event: &RecordedEvent) -> Result<(), String> {
-    let (kind, version, payload) = (&event.event_type, &event.event_version, &event.payload);
-    match event.aggregate_type.as_str() {
-        "account" => {
-            AccountId::parse(&event.aggregate_id).map_err(|error| error.to_string())?;
-            decode::<Account>(kind, version, payload).map_err(|error| error.to_string())?;
-        }
-        "payment" => {
-            PaymentId::parse(&event.aggregate_id).map_err(|error| error.to_string())?;
-            decode::<Payment>(kind, version, payload).map_err(|error| error.to_string())?;
-        }
-        other => return Err(format!("there is no aggregate of the type {other}")),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

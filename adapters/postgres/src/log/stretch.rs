@@ -1,12 +1,10 @@
 //! A stretch of the log, decoded for folding.
 
-use domain::id::Id;
-use domain::{Account, Payment};
-use projections::{Fact, Kind, LogEvent};
+use projections::LogEvent;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row, ValueRef};
+use sqlx::{PgConnection, Row};
 
-use crate::store::{StoredAggregate, decode};
+use super::fact::Said;
 
 /// The events behind a position, up to and with another. Positions have no gap, so both ends bound
 /// how much is read.
@@ -51,40 +49,23 @@ select position, sequence, event_id, recorded_at, aggregate_type, aggregate_id, 
        payload
   from events where position > $1 and position <= $2 order by position";
 
-/// An event of [`STRETCH`]. What this program cannot read is not an error here: it stops the read
-/// models that need it, and no others.
-pub(crate) fn log_event(row: &PgRow) -> Result<LogEvent, sqlx::Error> {
-    let kind: &str = row.try_get(4)?;
-    let fact = match kind {
-        "account" => fact::<Account, _>(row, Kind::Account, Fact::Account)?,
-        "payment" => fact::<Payment, _>(row, Kind::Payment, Fact::Payment)?,
-        other => Fact::Unreadable {
-            kind: Kind::Other,
-            reason: format!("there is no aggregate of the type {other}"),
-        },
+/// An event of [`STRETCH`].
+fn log_event(row: &PgRow) -> Result<LogEvent, sqlx::Error> {
+    // As the server keeps it: JSON text, which is parsed once, into the event.
+    let payload = row.try_get_raw(8)?;
+    let payload = payload.as_str().map_err(sqlx::Error::Decode)?;
+    let said = Said {
+        aggregate_type: row.try_get(4)?,
+        aggregate_id: row.try_get(5)?,
+        event_type: row.try_get(6)?,
+        event_version: row.try_get(7)?,
+        payload,
     };
     Ok(LogEvent {
         position: row.try_get(0)?,
         sequence: row.try_get(1)?,
         event_id: row.try_get(2)?,
         recorded_at: row.try_get(3)?,
-        fact,
+        fact: said.fact(),
     })
-}
-
-fn fact<A: StoredAggregate, K>(
-    row: &PgRow,
-    kind: Kind,
-    happened: impl FnOnce(Id<K>, A::Event) -> Fact,
-) -> Result<Fact, sqlx::Error> {
-    let (id, event_type, version): (&str, &str, &str) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
-    // As the server keeps it: JSON text, which is parsed once, into the event.
-    let payload = row.try_get_raw(8)?;
-    let payload = if payload.is_null() { Ok("") } else { payload.as_str() };
-    let read = || -> Result<Fact, String> {
-        let payload = payload.map_err(|error| error.to_string())?;
-        let event = decode::<A>(event_type, version, payload).map_err(|error| error.to_string())?;
-        Ok(happened(Id::parse(id).map_err(|error| error.to_string())?, event))
-    };
-    Ok(read().unwrap_or_else(|reason| Fact::Unreadable { kind, reason }))
 }

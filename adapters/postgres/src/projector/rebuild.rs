@@ -31,7 +31,7 @@ pub use self::compare::{Comparison, Difference};
 const LOCK_CLASS: i32 = 0x7061_7903;
 /// A build that is so close to the live tables may swap.
 const CLOSE: i64 = 5_000;
-/// How long a swap waits for readers of the old tables before it lets new ones pass, and how often.
+/// How often a swap waits for readers of the live tables, half a second each time.
 const MOST_SWAP_ATTEMPTS: u32 = 30;
 
 /// Why a read model was not built anew. What is read is as it was.
@@ -157,12 +157,8 @@ impl Rebuild {
     }
 
     async fn take_locks(&self, connection: &mut PgConnection) -> Result<(), RebuildError> {
-        for (number, projection) in (0_i32..).zip(Projection::ALL) {
-            if !self.projections.contains(&projection) {
-                continue;
-            }
-            let query = sqlx::query_scalar("select pg_try_advisory_lock($1, $2)");
-            if !query.bind(LOCK_CLASS).bind(number).fetch_one(&mut *connection).await? {
+        for projection in &self.projections {
+            if !super::try_lock(connection, LOCK_CLASS, *projection).await? {
                 return Err(RebuildError::UnderWay(projection.name()));
             }
         }
@@ -243,6 +239,8 @@ impl Rebuild {
             match self.try_swap(connection, build).await {
                 Err(RebuildError::Database(error)) if is_lock_timeout(&error) => {
                     tracing::info!(attempt, "readers hold the tables; trying the swap again");
+                    // What the attempt had folded was taken back with it: on from the checkpoints.
+                    *build = Build::new(&self.database, self.begin(connection).await?, true);
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 swapped => return swapped,
