@@ -6,6 +6,7 @@
 //! | [`mod@unit`] | a unit of work: commands that become durable together or not at all |
 //! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
 //! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
+//! | [`consuming`] | handling events once, whoever tells of them |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
@@ -18,6 +19,7 @@
 
 pub mod accounts;
 pub mod cloud_event;
+pub mod consuming;
 pub mod context;
 pub mod idempotency;
 pub mod ports;
