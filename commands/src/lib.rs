@@ -7,6 +7,7 @@
 //! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
 //! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
 //! | [`consuming`] | handling events once, whoever tells of them |
+//! | [`publishing`] | the log as an outbox, for whoever publishes it |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
@@ -23,6 +24,7 @@ pub mod consuming;
 pub mod context;
 pub mod idempotency;
 pub mod ports;
+pub mod publishing;
 pub mod saga;
 pub mod system_accounts;
 pub mod unit;

@@ -6,6 +6,7 @@ use adapter_postgres::embedded::{ClusterSettings, EmbeddedPostgres};
 use adapter_services::sandbox::{Sandbox, SandboxSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::arguments::DevArguments;
@@ -90,6 +91,8 @@ impl Dev {
         let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
+        let relaying = CancellationToken::new();
+        let relay = engine.relay_role(relaying.clone()).map(tokio::spawn);
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -104,6 +107,10 @@ impl Dev {
                 tokio::select! { () = background => {}, () = supervising => {} }
             };
             tokio::join!(serving, recovering);
+        }
+        relaying.cancel();
+        if let Some(relay) = relay {
+            relay.await?;
         }
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;

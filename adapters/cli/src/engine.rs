@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
+use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
+use adapter_postgres::outbox::PostgresOutbox;
 use adapter_postgres::projector::{Progress, Projector};
 use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
@@ -19,10 +21,12 @@ use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
 use commands::ports::{AnswerFormat, EventStore};
+use commands::publishing::{Outbox, OutboxMonitor};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
 use projections::ports::ReadModels;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::settings::Settings;
@@ -51,6 +55,7 @@ pub(crate) struct Engine {
     answered_requests: AnsweredRequests,
     keep_answers: Duration,
     projector: Option<Projector>,
+    relay: Option<Relay>,
 }
 
 impl Engine {
@@ -65,6 +70,8 @@ impl Engine {
         };
         let store = PostgresEventStore::start(&database, store_settings);
         let log = EventLog::new(&database).told_of(store.positions());
+        let outbox = PostgresOutbox::new(&database).told_of(store.positions());
+        let monitor: Arc<dyn OutboxMonitor> = Arc::new(outbox.clone());
         let progress = Progress::default();
         let projector = Projector::new(&database, progress.clone()).told_of(store.positions());
         let read_models: Arc<dyn ReadModels> = Arc::new(PostgresReadModels::new(&database, progress));
@@ -101,11 +108,18 @@ impl Engine {
             saga: Arc::clone(&saga),
             store,
             reader: Arc::new(log),
-            metrics: Arc::new(Measured { meters: Meters::start()?, read_models: Arc::clone(&read_models) }),
+            metrics: Arc::new(Measured {
+                meters: Meters::start()?,
+                read_models: Arc::clone(&read_models),
+                outbox: Arc::clone(&monitor),
+            }),
+            outbox: monitor,
             read_models,
             settings: http_settings(settings),
         };
+        let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
+            relay: settings.kafka.connection()?.map(|kafka| Relay::new(outbox, kafka)),
             api,
             saga,
             open_payments: Arc::new(OpenPaymentScan::new(&database)),
@@ -141,6 +155,14 @@ impl Engine {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Publishes the log until it is told to stop, where there is a Kafka to publish it to; once.
+    pub(crate) fn relay_role(
+        &mut self,
+        stop: CancellationToken,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.relay.take().map(|relay| relay.run(stop))
     }
 
     /// Forgets requests that were answered long ago.
@@ -187,13 +209,19 @@ impl Engine {
 struct Measured {
     meters: Meters,
     read_models: Arc<dyn ReadModels>,
+    outbox: Arc<dyn OutboxMonitor>,
 }
 
 #[async_trait]
 impl Metrics for Measured {
     async fn render(&self) -> String {
         let status = tokio::time::timeout(METRICS_PATIENCE, self.read_models.status()).await;
-        // Without the database there is no news of the projections; the last values stay.
+        // Without the database there is no news of either; the last values stay.
+        let outbox = tokio::time::timeout(METRICS_PATIENCE, self.outbox.status()).await;
+        if let Ok(Ok(Some(outbox))) = outbox {
+            let waiting = Duration::from_millis(outbox.lag_ms);
+            self.meters.relay(outbox.position, outbox.lag(), waiting, outbox.working);
+        }
         for status in status.into_iter().flatten().flatten() {
             let stopped = status.failure.is_some();
             let waiting = Duration::from_millis(status.lag_ms);

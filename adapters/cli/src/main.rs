@@ -11,6 +11,7 @@ mod events;
 mod output;
 mod progress;
 mod projections;
+mod relay;
 mod replay;
 mod review;
 mod sandbox;
@@ -54,7 +55,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
-        Command::Replay(options) => return replay::run(options).await,
+        Command::Replay(options) => return replay::run(options, &settings).await,
+        Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
     }

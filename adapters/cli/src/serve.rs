@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::arguments::{Role, ServeArguments};
@@ -26,6 +27,11 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
+    let (mut draining, stop) = (JoinSet::new(), CancellationToken::new());
+    if options.roles.contains(&Role::Relay) {
+        let relay = engine.relay_role(stop.clone());
+        draining.spawn(relay.ok_or("the role `relay` needs kafka.brokers (PAYMENTS_KAFKA__BROKERS)")?);
+    }
     // Every process tells how it is, whatever it does.
     engine.api.settings.only_health = !options.roles.contains(&Role::Api);
     let listener = TcpListener::bind(options.listen)
@@ -33,6 +39,9 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
     let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
+    stop.cancel();
+    // What is under way to others is waited for; each bounds that by itself.
+    while draining.join_next().await.is_some() {}
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

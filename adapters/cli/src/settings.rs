@@ -2,6 +2,8 @@
 //!
 //! `PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS=5000` is `payment_timeout_ms` under `[saga]`.
 
+mod kafka;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::kafka::Kafka;
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) idempotency: Idempotency,
     pub(crate) store: Store,
     pub(crate) services: Services,
+    pub(crate) kafka: Kafka,
     pub(crate) sandbox: Behaviour,
 }
 
@@ -98,6 +103,8 @@ pub(crate) enum SettingsError {
         "settings: saga.takeover_after_ms must be longer than saga.payment_timeout_ms, so that a payment is not taken from a process that is still at it"
     )]
     Takeover,
+    #[error("settings: {0}")]
+    Kafka(#[from] kafka::KafkaError),
     #[error("settings: saga.channel_name must be 1 to 20 letters, digits, `_` or `-`")]
     ChannelName,
 }
@@ -198,6 +205,7 @@ impl Settings {
         if self.saga.takeover_after_ms <= self.saga.payment_timeout_ms {
             return Err(SettingsError::Takeover);
         }
+        self.kafka.connection()?;
         let name = &self.saga.channel_name;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if name.is_empty() || name.len() > 20 || !name.chars().all(fits) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::ports::{EventReader, EventStore};
+use commands::publishing::OutboxMonitor;
 use commands::saga::PaymentSaga;
 use projections::ports::ReadModels;
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ pub struct Api {
     pub reader: Arc<dyn EventReader>,
     /// Balances, statements, payments.
     pub read_models: Arc<dyn ReadModels>,
+    /// How far the log is published.
+    pub outbox: Arc<dyn OutboxMonitor>,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.

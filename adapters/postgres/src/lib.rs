@@ -10,6 +10,7 @@
 //! | [`log`] | reading the log by position, by payment, by event |
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
+//! | [`outbox`] | the log as it is published: who does it, and how far that is |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
@@ -23,6 +24,7 @@ pub mod hash_chain;
 pub mod import;
 pub mod log;
 pub mod open_payments;
+pub mod outbox;
 pub mod projector;
 pub mod read_models;
 pub mod store;

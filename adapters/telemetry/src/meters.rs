@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Gauge, MeterProvider};
+use opentelemetry::metrics::{Counter, Gauge, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
@@ -17,6 +17,11 @@ pub struct Meters {
     projection_lag: Gauge<i64>,
     projection_lag_seconds: Gauge<f64>,
     projection_stopped: Gauge<i64>,
+    relay_position: Gauge<i64>,
+    relay_lag: Gauge<i64>,
+    relay_lag_seconds: Gauge<f64>,
+    relay_working: Gauge<i64>,
+    dead_letters: Counter<u64>,
 }
 
 impl Meters {
@@ -47,6 +52,17 @@ impl Meters {
                 "projection_stopped",
                 "1 while an event that cannot be folded stops it.",
             ),
+            relay_position: gauge("relay_position", "Position up to which the log is published."),
+            relay_lag: gauge("relay_lag", "Events of the log that are not published yet."),
+            relay_lag_seconds: meter
+                .f64_gauge("relay_lag_seconds")
+                .with_description("How long the first event that is not published has waited; 0 at the head.")
+                .build(),
+            relay_working: gauge("relay_working", "1 while a process publishes the log."),
+            dead_letters: meter
+                .u64_counter("dead_letters")
+                .with_description("Messages that no handler can handle, put aside by topic.")
+                .build(),
             registry,
             _provider: provider,
         })
@@ -60,6 +76,20 @@ impl Meters {
         self.projection_lag.record(lag, &labels);
         self.projection_lag_seconds.record(waiting.as_secs_f64(), &labels);
         self.projection_stopped.record(i64::from(stopped), &labels);
+    }
+
+    /// How far the log is published: position, events behind it, how long the first of them has waited,
+    /// whether a process is at it.
+    pub fn relay(&self, position: i64, lag: i64, waiting: Duration, working: bool) {
+        self.relay_position.record(position, &[]);
+        self.relay_lag.record(lag, &[]);
+        self.relay_lag_seconds.record(waiting.as_secs_f64(), &[]);
+        self.relay_working.record(i64::from(working), &[]);
+    }
+
+    /// A message of a topic was put aside.
+    pub fn dead_letter(&self, topic: &str) {
+        self.dead_letters.add(1, &[KeyValue::new("topic", topic.to_owned())]);
     }
 
     /// Everything in Prometheus' text format.
@@ -76,11 +106,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_projection_is_measured_by_its_names() {
+    fn what_is_measured_has_its_names() {
         let meters = Meters::start().unwrap();
         meters.projection("payments", 41, 2, Duration::from_secs(3), false);
         meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
         meters.projection("account_balances", 43, 0, Duration::ZERO, false);
+        meters.relay(40, 3, Duration::from_millis(500), true);
+        meters.dead_letter("payments.events");
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -88,6 +120,11 @@ mod tests {
             "projection_lag_seconds{projection=\"payments\"} 1.25",
             "projection_lag_seconds{projection=\"account_balances\"} 0",
             "projection_stopped{projection=\"payments\"} 1",
+            "relay_position 40",
+            "relay_lag 3",
+            "relay_lag_seconds 0.5",
+            "relay_working 1",
+            "dead_letters_total{topic=\"payments.events\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
