@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["adapter-postgres", "bench"]),
     ("postgres-es", &["adapter-postgres", "bench"]),
-    ("rdkafka", &["adapter-kafka"]),
+    ("rdkafka", &["adapter-kafka", "bench"]),
     ("axum", &["adapter-http", "adapter-services"]),
     ("clap", &["payments", "bench"]),
 ];

@@ -19,6 +19,8 @@ mod projector;
 mod races;
 mod reading;
 mod rebuild;
+mod relay;
+mod relay_crash;
 mod review;
 mod review_races;
 mod saga;

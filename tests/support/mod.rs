@@ -5,6 +5,7 @@ pub(crate) mod chance;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod folder;
+pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod parts;
 pub(crate) mod process;

@@ -150,7 +150,18 @@ impl Server {
 
     /// Starts one that plays these roles.
     pub(crate) fn start_as(roles: &str, database_url: &str, sandbox: &SandboxProcess, log: &Path) -> Self {
-        let mut environment = IMPATIENT.to_vec();
+        Self::start_with(roles, database_url, sandbox, log, &[])
+    }
+
+    /// The same with settings of a test.
+    pub(crate) fn start_with(
+        roles: &str,
+        database_url: &str,
+        sandbox: &SandboxProcess,
+        log: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut environment = [IMPATIENT, settings].concat();
         environment.push(("DATABASE_URL", database_url));
         let arguments = [
             "serve",
@@ -168,6 +179,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> &str {
         &self.process.url
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
     }
 
     pub(crate) fn kill(mut self) {

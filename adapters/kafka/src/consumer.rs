@@ -206,7 +206,11 @@ impl Consumer {
                 Err(HandleError::Poisoned { position, reason }) => {
                     let poisoned = events.iter().position(|(event, _)| event.position == position);
                     let Some(index) = poisoned else {
-                        tracing::error!(position, reason, "the handler refused an event that it was not given");
+                        tracing::error!(
+                            position,
+                            reason,
+                            "the handler refused an event that it was not given"
+                        );
                         return Err(KafkaError::Canceled.into());
                     };
                     let (_, message) = events.remove(index);

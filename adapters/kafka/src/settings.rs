@@ -70,7 +70,10 @@ impl KafkaSettings {
     /// [`SettingsError`] names the setting.
     pub fn check(&self) -> Result<(), SettingsError> {
         let is_broker = |broker: &str| {
-            broker.trim().rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            broker
+                .trim()
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         if !self.brokers.split(',').all(is_broker) {
             return Err(SettingsError::Brokers);

@@ -4,13 +4,16 @@
 //! people goes to stdout; with `--json` the last line is one JSON object.
 
 mod append;
+mod broker;
 mod cluster;
 mod engine;
 mod fill;
+mod kafka_lag;
 mod lag;
 mod payments;
 mod processor_time;
 mod read;
+mod relay;
 mod report;
 mod stock;
 mod stock_views;
@@ -39,6 +42,9 @@ enum Benchmark {
     /// The read side: a rebuild beside the raw read of the log and beside stock replay; how soon an
     /// event is seen.
     Read(read::ReadArguments),
+    /// The log published to Kafka beside the broker's own producer tool; payments with and without it;
+    /// how soon an event is in Kafka.
+    Relay(relay::RelayArguments),
 }
 
 #[tokio::main]
@@ -48,6 +54,7 @@ async fn main() -> Result<(), Failure> {
         Benchmark::Append(options) => append::run(&options).await?,
         Benchmark::Payments(options) => payments::run(&options).await?,
         Benchmark::Read(options) => read::run(&options).await?,
+        Benchmark::Relay(options) => relay::run(&options).await?,
     };
     report.print(arguments.json);
     Ok(())
