@@ -30,3 +30,6 @@ mod store_processes;
 mod transfer;
 mod transfer_refused;
 mod two_engines;
+mod webhooks;
+mod webhooks_crash;
+mod webhooks_refused;

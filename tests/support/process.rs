@@ -150,7 +150,18 @@ impl Server {
 
     /// Starts one that plays these roles.
     pub(crate) fn start_as(roles: &str, database_url: &str, sandbox: &SandboxProcess, log: &Path) -> Self {
-        let mut environment = IMPATIENT.to_vec();
+        Self::start_with(roles, database_url, sandbox, log, &[])
+    }
+
+    /// The same with these settings on top.
+    pub(crate) fn start_with(
+        roles: &str,
+        database_url: &str,
+        sandbox: &SandboxProcess,
+        log: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut environment = [IMPATIENT, settings].concat();
         environment.push(("DATABASE_URL", database_url));
         let arguments = [
             "serve",

@@ -186,12 +186,13 @@ pub(crate) struct DevArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga,projector \\\n    \
+Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga,projector,notifier \\\n    \
 --risk-url https://risk.example --channel-url https://channel.example")]
 pub(crate) struct ServeArguments {
     /// What this process does: `api` answers requests and drives their payments, `saga` takes up
-    /// payments that another process left, `projector` keeps the read models up with the log.
-    #[arg(long, value_delimiter = ',', default_value = "api,saga,projector")]
+    /// payments that another process left, `projector` keeps the read models up with the log, `notifier`
+    /// sends webhooks.
+    #[arg(long, value_delimiter = ',', default_value = "api,saga,projector,notifier")]
     pub(crate) roles: Vec<Role>,
     /// Where the API listens; without the role `api` only /healthz, /readyz and /metrics are there.
     #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
@@ -216,6 +217,8 @@ pub(crate) enum Role {
     Saga,
     /// Balances, statements and payments as they are read.
     Projector,
+    /// Webhooks to whoever has registered for events.
+    Notifier,
 }
 
 #[derive(Debug, Args)]

@@ -90,6 +90,12 @@ impl Dev {
         let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
+        let (asked, asking) = watch::channel(false);
+        let notifying = engine.notifier_role(asking);
+        let stop = async move {
+            stop.await;
+            asked.send_replace(true);
+        };
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -103,7 +109,7 @@ impl Dev {
             let recovering = async {
                 tokio::select! { () = background => {}, () = supervising => {} }
             };
-            tokio::join!(serving, recovering);
+            tokio::join!(serving, recovering, notifying);
         }
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;

@@ -11,20 +11,26 @@ use adapter_postgres::open_payments::OpenPaymentScan;
 use adapter_postgres::projector::{Progress, Projector};
 use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
+use adapter_postgres::webhooks::PostgresWebhooks;
 use adapter_services::breaker::BreakerSettings;
 use adapter_services::channel::{ChannelSettings, HttpChannel};
+use adapter_services::guard::Guard;
 use adapter_services::risk::{HttpRisk, RiskSettings};
 use adapter_telemetry::Meters;
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
-use commands::ports::{AnswerFormat, EventStore};
+use commands::ports::{AnswerFormat, EventReader, EventStore};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
+use commands::webhooks::ports::{AttemptMeter, Deliveries, DeliveryCounts};
+use commands::webhooks::schedule::Outcome;
 use projections::ports::ReadModels;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Failure;
+use crate::notifier::{self, NotifierRole};
 use crate::settings::Settings;
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
@@ -51,6 +57,7 @@ pub(crate) struct Engine {
     answered_requests: AnsweredRequests,
     keep_answers: Duration,
     projector: Option<Projector>,
+    notifier: Option<NotifierRole>,
 }
 
 impl Engine {
@@ -96,12 +103,22 @@ impl Engine {
             in_flight: in_flight.clone(),
         }));
         let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
+        let measured = Arc::new(Measured {
+            meters: Meters::start()?,
+            read_models: Arc::clone(&read_models),
+            webhooks: PostgresWebhooks::new(&database),
+        });
+        let reader: Arc<dyn EventReader> = Arc::new(log);
+        let guard = Guard::allowing(&settings.webhooks.allowed_networks)?;
+        let meter = Arc::clone(&measured) as Arc<dyn AttemptMeter>;
+        let notifier = NotifierRole::new(&database, Arc::clone(&reader), &guard, meter, &settings.webhooks)?;
         let api = Api {
             accounts,
             saga: Arc::clone(&saga),
             store,
-            reader: Arc::new(log),
-            metrics: Arc::new(Measured { meters: Meters::start()?, read_models: Arc::clone(&read_models) }),
+            reader,
+            webhooks: notifier::api(&database, guard, &settings.webhooks),
+            metrics: measured,
             read_models,
             settings: http_settings(settings),
         };
@@ -113,6 +130,7 @@ impl Engine {
             answered_requests: AnsweredRequests::new(&database),
             keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
             projector: Some(projector),
+            notifier: Some(notifier),
         })
     }
 
@@ -139,6 +157,19 @@ impl Engine {
             match projector {
                 Some(projector) => projector.run().await,
                 None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Sends webhooks until it is told to stop, and ends when what is under way has ended; once.
+    pub(crate) fn notifier_role(
+        &mut self,
+        stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let notifier = self.notifier.take();
+        async move {
+            if let Some(notifier) = notifier {
+                notifier.run(stop).await;
             }
         }
     }
@@ -187,6 +218,13 @@ impl Engine {
 struct Measured {
     meters: Meters,
     read_models: Arc<dyn ReadModels>,
+    webhooks: PostgresWebhooks,
+}
+
+impl AttemptMeter for Measured {
+    fn attempted(&self, outcome: Outcome) {
+        self.meters.webhook_attempted(outcome.name());
+    }
 }
 
 #[async_trait]
@@ -198,6 +236,10 @@ impl Metrics for Measured {
             let stopped = status.failure.is_some();
             let waiting = Duration::from_millis(status.lag_ms);
             self.meters.projection(&status.name, status.position, status.lag, waiting, stopped);
+        }
+        let counts = tokio::time::timeout(METRICS_PATIENCE, self.webhooks.counts()).await;
+        if let Ok(Ok(DeliveryCounts { pending, dead })) = counts {
+            self.meters.webhooks(pending, dead);
         }
         self.meters.render().unwrap_or_else(|error| {
             tracing::error!(error, "cannot render the metrics");

@@ -8,6 +8,7 @@ mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod notifier;
 mod output;
 mod progress;
 mod projections;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -26,13 +27,24 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
+    let (stopped, stopping) = watch::channel(false);
+    let mut notifying = JoinSet::new();
+    if options.roles.contains(&Role::Notifier) {
+        notifying.spawn(engine.notifier_role(stopping));
+    }
     // Every process tells how it is, whatever it does.
     engine.api.settings.only_health = !options.roles.contains(&Role::Api);
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
-    let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
+    let stop = async move {
+        shutdown.requested().await;
+        stopped.send_replace(true);
+    };
+    let drained = adapter_http::serve(listener, engine.api, stop).await;
+    // Webhooks on their way come to their end, which their time limit bounds.
+    notifying.join_all().await;
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

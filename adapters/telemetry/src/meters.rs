@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Gauge, MeterProvider};
+use opentelemetry::metrics::{Counter, Gauge, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
@@ -17,6 +17,9 @@ pub struct Meters {
     projection_lag: Gauge<i64>,
     projection_lag_seconds: Gauge<f64>,
     projection_stopped: Gauge<i64>,
+    webhook_deliveries: Counter<u64>,
+    webhook_pending: Gauge<i64>,
+    webhook_dead: Gauge<i64>,
 }
 
 impl Meters {
@@ -47,6 +50,13 @@ impl Meters {
                 "projection_stopped",
                 "1 while an event that cannot be folded stops it.",
             ),
+            // The exporter adds `_total`.
+            webhook_deliveries: meter
+                .u64_counter("webhook_deliveries")
+                .with_description("Attempts to deliver a webhook, by what they came to.")
+                .build(),
+            webhook_pending: gauge("webhook_pending", "Deliveries that are tried now or later."),
+            webhook_dead: gauge("webhook_dead", "Deliveries that are not tried any more."),
             registry,
             _provider: provider,
         })
@@ -60,6 +70,17 @@ impl Meters {
         self.projection_lag.record(lag, &labels);
         self.projection_lag_seconds.record(waiting.as_secs_f64(), &labels);
         self.projection_stopped.record(i64::from(stopped), &labels);
+    }
+
+    /// An attempt to deliver a webhook came to this: `delivered`, `retry`, `dead` or `gone`.
+    pub fn webhook_attempted(&self, outcome: &'static str) {
+        self.webhook_deliveries.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// How many deliveries have not come to their receiver, in all processes.
+    pub fn webhooks(&self, pending: i64, dead: i64) {
+        self.webhook_pending.record(pending, &[]);
+        self.webhook_dead.record(dead, &[]);
     }
 
     /// Everything in Prometheus' text format.
@@ -76,11 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_projection_is_measured_by_its_names() {
+    fn what_is_measured_has_the_names_of_the_contract() {
         let meters = Meters::start().unwrap();
         meters.projection("payments", 41, 2, Duration::from_secs(3), false);
         meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
         meters.projection("account_balances", 43, 0, Duration::ZERO, false);
+        meters.webhook_attempted("delivered");
+        meters.webhook_attempted("delivered");
+        meters.webhooks(3, 1);
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -88,6 +112,9 @@ mod tests {
             "projection_lag_seconds{projection=\"payments\"} 1.25",
             "projection_lag_seconds{projection=\"account_balances\"} 0",
             "projection_stopped{projection=\"payments\"} 1",
+            "webhook_deliveries_total{outcome=\"delivered\"} 2",
+            "webhook_pending 3",
+            "webhook_dead 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
