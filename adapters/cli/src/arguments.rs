@@ -1,6 +1,7 @@
 //! The command line.
 
 mod transfer;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
+pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
 
 /// A payment engine: every cent can be traced to the event that moved it.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Projections(ProjectionsArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.
     Review(ReviewArguments),
+    /// Receivers of events: who is registered, what became of sending; send again.
+    Webhooks(WebhooksArguments),
 }
 
 /// Where the tools find the database.

@@ -19,6 +19,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stretch;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Replay(options) => return replay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
+        Command::Webhooks(options) => return webhooks::run(options).await,
     }
     Ok(ExitCode::SUCCESS)
 }
