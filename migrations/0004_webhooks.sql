@@ -29,8 +29,8 @@ create table webhook_endpoints (
     -- A deleted one keeps its row: its deliveries are still told of.
     status              text        not null check (status in ('enabled', 'disabled', 'deleted')),
     disabled_reason     text,
-    -- The log's head when it was registered: what is behind it is sent, and nothing from before.
-    registered_position bigint      not null,
+    -- The log's head when it was registered or last enabled: what is behind it is sent.
+    after_position      bigint      not null,
     -- Attempts that failed since the last one that did not. While there are any, one is made at a time.
     failures            int         not null default 0,
     -- Nothing is sent before: the receiver has said how long it wants to be left alone.

@@ -32,4 +32,5 @@ mod transfer_refused;
 mod two_engines;
 mod webhooks;
 mod webhooks_crash;
+mod webhooks_inbox;
 mod webhooks_refused;

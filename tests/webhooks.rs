@@ -124,6 +124,8 @@ async fn an_endpoint_gets_what_it_asked_for_and_nothing_while_it_is_off() {
     let scene = start("webhooks-filter");
     let (all, few) = (Receiver::start().await, Receiver::start().await);
     scene.account("alice", "USD", "100.00").await;
+    // The first payment opens the account of the channel.
+    scene.client.pay(&Payment::of("alice", "before", "1.00")).await;
     let everything = register(&scene.client, &all.url(), &["*"]).await;
     let holds = register(&scene.client, &few.url(), &["FundsHeld", "HoldCaptured"]).await;
     scene.client.pay(&Payment::of("alice", "p1", "1.00")).await;
@@ -161,6 +163,8 @@ async fn one_that_hangs_holds_nobody_up() {
     let (slow, quick) = (Receiver::start().await, Receiver::start().await);
     slow.always_says(Say::Nothing);
     scene.account("alice", "USD", "100.00").await;
+    // The first payment opens the account of the channel.
+    scene.client.pay(&Payment::of("alice", "before", "1.00")).await;
     let hanging = register(&scene.client, &slow.url(), &["*"]).await;
     register(&scene.client, &quick.url(), &["*"]).await;
     let mut took = vec![];

@@ -17,7 +17,7 @@ fn notifier(parts: &Parts) -> Server {
     Server::start_with("notifier", &parts.database.url(), &parts.sandbox, &log, EAGER)
 }
 
-async fn pay_on(client: &Client, name: String) -> usize {
+async fn pay_on(client: &Client, name: &str) -> usize {
     let mut paid = 0;
     while paid < 400 {
         let payment = Payment::of("alice", &format!("{name}-{paid}"), "0.01");
@@ -34,20 +34,21 @@ async fn each_event_comes_whenever_the_notifier_is_killed() {
     let receiver = Receiver::start().await;
     parts.client.funded("alice", "1000.00").await;
     let hook = register(&parts.client, &receiver.url(), &["PaymentCompleted", "HoldCaptured"]).await;
-    let (one, two) = (parts.client.clone(), parts.client.clone());
-    let paying = tokio::spawn(async move {
-        let (one, two) = tokio::join!(pay_on(&one, "a".to_owned()), pay_on(&two, "b".to_owned()));
+    let paying = async {
+        let (one, two) = tokio::join!(pay_on(&parts.client, "a"), pay_on(&parts.client, "b"));
         one + two
-    });
-    for kill in 0..KILLS {
-        let running = notifier(&parts);
-        let before = receiver.count();
-        eventually("something has come since it started", async || receiver.count() > before).await;
-        tokio::time::sleep(Duration::from_millis(7 * u64::try_from(kill).unwrap())).await;
-        running.kill();
-    }
-    let last = notifier(&parts);
-    let paid = paying.await.unwrap();
+    };
+    let killing = async {
+        for kill in 0..KILLS {
+            let running = notifier(&parts);
+            let before = receiver.count();
+            eventually("something has come since it started", async || receiver.count() > before).await;
+            tokio::time::sleep(Duration::from_millis(7 * u64::try_from(kill).unwrap())).await;
+            running.kill();
+        }
+        notifier(&parts)
+    };
+    let (paid, last) = tokio::join!(paying, killing);
     eventually("all are delivered", async || {
         hook.count(&parts.client, "pending").await == 0 && delivered(&parts).await == 2 * paid
     })

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// What a receiver says to a message.
 #[derive(Debug, Clone)]
@@ -71,7 +71,8 @@ struct Script {
 pub(crate) struct Receiver {
     base: String,
     script: Arc<Mutex<Script>>,
-    serving: JoinHandle<()>,
+    // Ends with it.
+    _serving: JoinSet<()>,
 }
 
 impl Receiver {
@@ -81,8 +82,9 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(take).with_state(Arc::clone(&script));
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { base, script, serving }
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { base, script, _serving: serving }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -109,12 +111,6 @@ impl Receiver {
 
     pub(crate) fn count(&self) -> usize {
         self.script.lock().unwrap().received.len()
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 

@@ -14,7 +14,6 @@ use adapter_postgres::store::{PostgresEventStore, StoreSettings};
 use adapter_postgres::webhooks::PostgresWebhooks;
 use adapter_services::breaker::BreakerSettings;
 use adapter_services::channel::{ChannelSettings, HttpChannel};
-use adapter_services::guard::Guard;
 use adapter_services::risk::{HttpRisk, RiskSettings};
 use adapter_telemetry::Meters;
 use async_trait::async_trait;
@@ -109,15 +108,14 @@ impl Engine {
             webhooks: PostgresWebhooks::new(&database),
         });
         let reader: Arc<dyn EventReader> = Arc::new(log);
-        let guard = Guard::allowing(&settings.webhooks.allowed_networks)?;
         let meter = Arc::clone(&measured) as Arc<dyn AttemptMeter>;
-        let notifier = NotifierRole::new(&database, Arc::clone(&reader), &guard, meter, &settings.webhooks)?;
+        let (webhooks, notifier) = notifier::parts(&database, &reader, meter, &settings.webhooks)?;
         let api = Api {
             accounts,
             saga: Arc::clone(&saga),
             store,
             reader,
-            webhooks: notifier::api(&database, guard, &settings.webhooks),
+            webhooks,
             metrics: measured,
             read_models,
             settings: http_settings(settings),

@@ -52,46 +52,48 @@ pub(crate) struct Told {
     wake: Arc<Notify>,
 }
 
-/// What the API of webhooks works with.
-pub(crate) fn api(database: &Database, guard: Guard, settings: &Webhooks) -> WebhooksApi {
+/// What the API of webhooks works with, and the role.
+pub(crate) fn parts(
+    database: &Database,
+    log: &Arc<dyn EventReader>,
+    meter: Arc<dyn AttemptMeter>,
+    settings: &Webhooks,
+) -> Result<(WebhooksApi, NotifierRole), Failure> {
+    let guard = Guard::allowing(&settings.allowed_networks)?;
     let webhooks = Arc::new(PostgresWebhooks::new(database));
-    WebhooksApi {
+    let wake = Arc::new(Notify::new());
+    let timeout = Duration::from_millis(settings.timeout_ms);
+    let pauses = settings.retry_pauses_ms.iter().map(|pause| Duration::from_millis(*pause));
+    let notifier = Notifier::new(
+        Arc::clone(&webhooks) as Arc<_>,
+        Arc::new(HttpWebhooks::new(guard.clone(), timeout)?),
+        meter,
+        NotifierSettings {
+            schedule: RetrySchedule::new(pauses.collect()),
+            per_endpoint: settings.max_per_endpoint,
+            most: settings.max_in_flight,
+            timeout,
+            look_again: Duration::from_millis(settings.poll_ms),
+        },
+        Arc::clone(&wake),
+    );
+    let role = NotifierRole {
+        told: Told { inbox: Inbox::new(database, WebhookEffect), wake },
+        log: Arc::clone(log),
+        notifier,
+        webhooks: PostgresWebhooks::clone(&webhooks),
+        keep: hours(settings.keep_days.saturating_mul(24)),
+    };
+    let api = WebhooksApi {
         endpoints: Arc::clone(&webhooks) as Arc<_>,
         deliveries: webhooks,
         guard: Arc::new(guard),
         keep_old_secret: hours(settings.old_secret_hours),
-    }
+    };
+    Ok((api, role))
 }
 
 impl NotifierRole {
-    pub(crate) fn new(
-        database: &Database,
-        log: Arc<dyn EventReader>,
-        guard: &Guard,
-        meter: Arc<dyn AttemptMeter>,
-        settings: &Webhooks,
-    ) -> Result<Self, Failure> {
-        let wake = Arc::new(Notify::new());
-        let timeout = Duration::from_millis(settings.timeout_ms);
-        let pauses = settings.retry_pauses_ms.iter().map(|pause| Duration::from_millis(*pause));
-        let webhooks = PostgresWebhooks::new(database);
-        let notifier = Notifier::new(
-            Arc::new(webhooks.clone()),
-            Arc::new(HttpWebhooks::new(guard.clone(), timeout)?),
-            meter,
-            NotifierSettings {
-                schedule: RetrySchedule::new(pauses.collect()),
-                per_endpoint: settings.max_per_endpoint,
-                most: settings.max_in_flight,
-                timeout,
-                look_again: Duration::from_millis(settings.poll_ms),
-            },
-            Arc::clone(&wake),
-        );
-        let told = Told { inbox: Inbox::new(database, WebhookEffect), wake };
-        Ok(Self { told, log, notifier, webhooks, keep: hours(settings.keep_days.saturating_mul(24)) })
-    }
-
     /// Works until it is told to stop, and ends when what is under way has ended.
     pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
         let Self { told, log, notifier, webhooks, keep } = self;

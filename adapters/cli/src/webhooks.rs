@@ -74,7 +74,8 @@ fn endpoint_story(endpoint: &Endpoint) -> String {
         format!("url          {}", endpoint.url),
         format!("events       {}", endpoint.filter.names().join(", ")),
         format!("status       {}", endpoint.status.name()),
-        format!("registered   {} at position {}", endpoint.created_at, endpoint.registered_position),
+        format!("registered   {}", endpoint.created_at),
+        format!("sent         what is behind position {}", endpoint.after_position),
         format!("failures     {} in a row", endpoint.failures),
     ];
     let optional = [

@@ -21,8 +21,8 @@ pub struct Endpoint {
     pub status: EndpointStatus,
     /// Why not, where it was not the client that disabled it.
     pub disabled_reason: Option<String>,
-    /// Only events behind this position are sent.
-    pub registered_position: i64,
+    /// Only events behind this position are sent: the log's head when it was registered or last enabled.
+    pub after_position: i64,
     /// Attempts that failed since the last one that did not.
     pub failures: i32,
     /// Nothing is sent before then: the receiver asked for it.

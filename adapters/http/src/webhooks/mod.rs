@@ -116,8 +116,9 @@ pub(crate) async fn update(
         Some(url) => Some(checked_url(&shared, url).await?),
     };
     let changes = EndpointChanges { url, filter, description, status };
-    let endpoints = &shared.api.webhooks.endpoints;
-    let endpoint = endpoints.update(CALLER, &id, &changes).await.map_err(refused)?;
+    let endpoints = Arc::clone(&shared.api.webhooks.endpoints);
+    let command = shared.run(async move { endpoints.update(CALLER, &id, &changes).await })?;
+    let endpoint = command.await.map_err(lost)?.map_err(refused)?;
     Ok(ok(endpoint_body(&endpoint, None)))
 }
 
@@ -127,7 +128,9 @@ pub(crate) async fn delete(
     EndpointPath(id): EndpointPath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
-    shared.api.webhooks.endpoints.delete(CALLER, &id).await.map_err(refused)?;
+    let endpoints = Arc::clone(&shared.api.webhooks.endpoints);
+    let command = shared.run(async move { endpoints.delete(CALLER, &id).await })?;
+    command.await.map_err(lost)?.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -25,7 +25,7 @@ struct EndpointView<'a> {
     status: &'static str,
     disabled_reason: Option<&'a str>,
     /// Only events behind this position are sent.
-    registered_position: i64,
+    after_position: i64,
     /// Attempts that failed since the last one that did not.
     failures: i32,
     /// The receiver has asked for nothing before then.
@@ -93,7 +93,7 @@ fn endpoint_view<'a>(endpoint: &'a Endpoint, secret: Option<&'a Secret>) -> Endp
         description: &endpoint.description,
         status: endpoint.status.name(),
         disabled_reason: endpoint.disabled_reason.as_deref(),
-        registered_position: endpoint.registered_position,
+        after_position: endpoint.after_position,
         failures: endpoint.failures,
         held_until: endpoint.held_until.map(time),
         previous_secret_until: endpoint.previous_until.map(time),

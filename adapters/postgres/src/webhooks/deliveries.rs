@@ -1,12 +1,15 @@
 //! What has become of deliveries, and sending one again.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use commands::webhooks::ports::{Deliveries, DeliveryCounts, WebhookError};
 use commands::webhooks::{Delivery, DeliveryFilter, DeliveryId, DeliveryStatus};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
-use std::time::Duration;
 use uuid::Uuid;
+
+use crate::database::fetch_all;
 
 use super::{PostgresWebhooks, failed, interval, unknown};
 
@@ -62,7 +65,7 @@ impl Deliveries for PostgresWebhooks {
             .bind(filter.status.map(DeliveryStatus::name))
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::from(limit));
-        let rows = query.fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = fetch_all(&self.pool, query).await.map_err(failed)?;
         rows.iter().map(delivery).collect::<Result<_, _>>().map_err(failed)
     }
 

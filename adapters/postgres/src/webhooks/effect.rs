@@ -79,7 +79,7 @@ impl Effect for WebhookEffect {
                            $7::text[], $8::text[])
                     as v(event_id, position, event_type, payment_id, body, traceparent, tracestate, baggage)
                join webhook_endpoints e
-                 on e.status = 'enabled' and e.registered_position < v.position
+                 on e.status = 'enabled' and e.after_position < v.position
                 and (v.event_type = any (e.event_types) or '*' = any (e.event_types))
               order by v.position
              on conflict (endpoint_id, event_id) do nothing",

@@ -7,6 +7,8 @@ use commands::webhooks::{Endpoint, EndpointStatus, EventFilter, Secret};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use crate::database::fetch_all;
+
 use super::{PostgresWebhooks, deliveries, effect, failed, interval, keyed, unknown};
 
 /// Most endpoints of one caller.
@@ -15,7 +17,7 @@ const MOST: u32 = 100;
 /// The columns of an endpoint, in the order in which [`endpoint`] reads them.
 macro_rules! endpoint_columns {
     () => {
-        "id, url, event_types, description, status, disabled_reason, registered_position, failures,
+        "id, url, event_types, description, status, disabled_reason, after_position, failures,
          case when held_until > now() then held_until end,
          case when previous_until > now() then previous_until end, created_at, updated_at"
     };
@@ -63,7 +65,7 @@ impl WebhookEndpoints for PostgresWebhooks {
             " from webhook_endpoints
               where ($1::text is null or caller = $1) and status <> 'deleted' order by created_at, id"
         );
-        let rows = sqlx::query(query).bind(caller).fetch_all(&self.pool).await.map_err(failed)?;
+        let rows = fetch_all(&self.pool, sqlx::query(query).bind(caller)).await.map_err(failed)?;
         rows.iter().map(endpoint).collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -74,7 +76,7 @@ impl WebhookEndpoints for PostgresWebhooks {
             " from webhook_endpoints where id = $1 and ($2::text is null or caller = $2) and status <> 'deleted'"
         );
         let query = sqlx::query(query).bind(id).bind(caller);
-        found(query.fetch_optional(&self.pool).await.map_err(failed)?)
+        found(fetch_all(&self.pool, query).await.map_err(failed)?.pop())
     }
 
     async fn update(
@@ -83,11 +85,19 @@ impl WebhookEndpoints for PostgresWebhooks {
         id: &str,
         changes: &EndpointChanges,
     ) -> Result<Endpoint, WebhookError> {
-        // Enabled again it begins anew: neither a reason nor a receiver's wish from before counts.
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        if changes.status == Some(EndpointStatus::Enabled) {
+            hold_handlers(&mut transaction).await?;
+        }
+        // Enabled again it begins anew: neither a reason nor a receiver's wish from before counts, and
+        // what happened while it was off is not sent.
         let query = concat!(
             "update webhook_endpoints
                 set url = coalesce($3, url), event_types = coalesce($4, event_types),
                     description = coalesce($5, description), status = coalesce($6, status),
+                    after_position = case when status = 'disabled' and $6 = 'enabled'
+                                          then (select position from event_log_head)
+                                          else after_position end,
                     disabled_reason = case when $6 is null then disabled_reason end,
                     failures = case when $6 = 'enabled' or $3 is not null then 0 else failures end,
                     held_until = case when $6 is null and $3 is null then held_until end,
@@ -102,11 +112,21 @@ impl WebhookEndpoints for PostgresWebhooks {
             .bind(changes.filter.as_ref().map(EventFilter::names))
             .bind(changes.description.as_deref())
             .bind(changes.status.map(EndpointStatus::name));
-        found(query.fetch_optional(&self.pool).await.map_err(failed)?)
+        let endpoint = found(query.fetch_optional(&mut *transaction).await.map_err(failed)?)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(endpoint)
     }
 
     async fn delete(&self, caller: &str, id: &str) -> Result<(), WebhookError> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let reason = "the endpoint was deleted";
+        let is_callers = sqlx::query("select from webhook_endpoints where id = $1 and caller = $2");
+        let is_callers = is_callers.bind(id).bind(caller).fetch_optional(&mut *transaction).await;
+        if is_callers.map_err(failed)?.is_some() {
+            // Deliveries before their endpoint, as whoever settles them locks them; those that are made
+            // meanwhile come after it.
+            deliveries::give_up(&mut transaction, &[id], reason).await.map_err(failed)?;
+        }
         // Its secrets sign nothing any more.
         let deleted = sqlx::query(
             "update webhook_endpoints
@@ -117,7 +137,6 @@ impl WebhookEndpoints for PostgresWebhooks {
         if deleted.rows_affected() == 0 {
             return Err(WebhookError::NoEndpoint);
         }
-        let reason = "the endpoint was deleted";
         deliveries::give_up(&mut transaction, &[id], reason).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
@@ -135,14 +154,7 @@ struct Registered<'a> {
 
 impl Registered<'_> {
     async fn insert(&self, connection: &mut PgConnection) -> Result<Endpoint, WebhookError> {
-        // Handlers hold these rows while they make deliveries. So whatever a handler has read of the log is
-        // at or before the head that is read below, and whatever it reads from now on is for this
-        // endpoint as well: no event falls between the two.
-        sqlx::query("select from consumed where consumer = $1 order by topic, partition for share")
-            .bind(effect::NAME)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
+        hold_handlers(connection).await?;
         // Two registrations of one caller take turns, so that the bound is kept.
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('webhook endpoints of ' || $1, 0))")
             .bind(self.caller)
@@ -151,7 +163,7 @@ impl Registered<'_> {
             .map_err(failed)?;
         let query = concat!(
             "insert into webhook_endpoints (id, caller, url, event_types, description, secret, status,
-                                            registered_position)
+                                            after_position)
              select $1, $2, $3, $4, $5, $6, 'enabled', position from event_log_head
               where (select count(*) from webhook_endpoints e where e.caller = $2 and e.status <> 'deleted') < $7
              returning ",
@@ -172,6 +184,18 @@ impl Registered<'_> {
     }
 }
 
+/// Lets no handler make deliveries until the transaction ends, so that the log's head can be taken for where
+/// an endpoint begins: what a handler has read before is at or before the head that is read from now on, and
+/// what it reads afterwards is for this endpoint as well. No event falls between the two.
+async fn hold_handlers(connection: &mut PgConnection) -> Result<(), WebhookError> {
+    sqlx::query("select from consumed where consumer = $1 order by topic, partition for share")
+        .bind(effect::NAME)
+        .fetch_all(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
+}
+
 fn found(row: Option<PgRow>) -> Result<Endpoint, WebhookError> {
     endpoint(&row.ok_or(WebhookError::NoEndpoint)?).map_err(failed)
 }
@@ -185,7 +209,7 @@ fn endpoint(row: &PgRow) -> Result<Endpoint, sqlx::Error> {
         description: row.try_get(3)?,
         status: EndpointStatus::named(status).ok_or_else(|| unknown("status", status))?,
         disabled_reason: row.try_get(5)?,
-        registered_position: row.try_get(6)?,
+        after_position: row.try_get(6)?,
         failures: row.try_get(7)?,
         held_until: row.try_get(8)?,
         previous_until: row.try_get(9)?,
