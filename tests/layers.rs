@@ -36,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["adapter-postgres", "bench"]),
     ("postgres-es", &["adapter-postgres", "bench"]),
     ("axum", &["adapter-http", "adapter-services"]),
+    ("standardwebhooks", &["adapter-services"]),
     ("clap", &["payments", "bench"]),
 ];
 

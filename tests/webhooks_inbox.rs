@@ -1,5 +1,7 @@
 //! Events become deliveries once, whoever tells of them and however often.
 
+use std::time::Duration;
+
 use adapter_postgres::database::Database;
 use adapter_postgres::inbox::Inbox;
 use adapter_postgres::log::EventLog;
@@ -8,7 +10,6 @@ use commands::consuming::{HandleError, Handler, Source};
 use commands::ports::{EventReader, RecordedEvent};
 use commands::webhooks::ports::{ClaimLimits, Deliveries, DeliveryQueue, Settled};
 use commands::webhooks::schedule::Outcome;
-use std::time::Duration;
 
 use crate::support::Payment;
 use crate::support::parts::Parts;
@@ -91,8 +92,12 @@ async fn a_claim_is_taken_up_by_another_when_it_has_ended() {
     let stage = Stage::set("inbox-lease").await;
     stage.inbox().handle(&Source::log(), &stage.events).await.unwrap();
     let webhooks = stage.webhooks();
-    let limits =
-        |lease_ms| ClaimLimits { per_endpoint: 3, most: 100, lease: Duration::from_millis(lease_ms) };
+    let within = |per_endpoint, lease_ms| ClaimLimits {
+        per_endpoint,
+        most: 100,
+        lease: Duration::from_millis(lease_ms),
+    };
+    let limits = |lease_ms| within(3, lease_ms);
     let first = webhooks.claim(limits(60_000)).await.unwrap();
     assert_eq!(first.len(), 3, "no more than its bound");
     assert!(webhooks.claim(limits(60_000)).await.unwrap().is_empty());
@@ -101,15 +106,16 @@ async fn a_claim_is_taken_up_by_another_when_it_has_ended() {
         attempt: claimed.attempt,
         status: None,
         error: None,
+        hold: None,
         outcome,
     };
     webhooks.settle(&[settled(&first[0], Outcome::Delivered)]).await.unwrap();
     let second = webhooks.claim(limits(1)).await.unwrap();
     assert_eq!(second.len(), 1, "there is room for one");
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let again = webhooks.claim(limits(60_000)).await.unwrap();
-    assert_eq!((again[0].id, again[0].attempt), (second[0].id, 2));
-    assert_eq!(again[0].outgoing.body, second[0].outgoing.body);
+    let rest = webhooks.claim(within(100, 60_000)).await.unwrap();
+    let again = rest.iter().find(|claimed| claimed.id == second[0].id).unwrap();
+    assert_eq!((again.attempt, &again.outgoing.body), (2, &second[0].outgoing.body));
     // Whoever lost its claim may still say that it was delivered, and nothing else.
     webhooks.settle(&[settled(&second[0], Outcome::Dead)]).await.unwrap();
     assert_eq!(webhooks.counts().await.unwrap().dead, 0);

@@ -145,7 +145,7 @@ async fn attempt(sender: &dyn WebhookSender, schedule: &RetrySchedule, claimed: 
         Outcome::Delivered => {
             tracing::debug!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, "delivered");
         }
-        Outcome::Again { after, .. } => {
+        Outcome::Again { after } => {
             let after_ms = after.as_millis();
             tracing::info!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, ?attempted, after_ms, "a webhook was not taken");
         }
@@ -153,10 +153,11 @@ async fn attempt(sender: &dyn WebhookSender, schedule: &RetrySchedule, claimed: 
             tracing::warn!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, ?attempted, "a webhook was given up");
         }
     }
+    let hold = attempted.hold();
     let (status, error) = match attempted {
         Attempted::Answered { status: status @ 200..=299, .. } => (Some(status), None),
         Attempted::Answered { status, .. } => (Some(status), Some(format!("answered {status}"))),
         Attempted::Failed { reason } => (None, Some(reason)),
     };
-    Settled { id, attempt, status, error, outcome }
+    Settled { id, attempt, status, error, hold, outcome }
 }

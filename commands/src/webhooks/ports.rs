@@ -195,6 +195,8 @@ pub struct Settled {
     pub status: Option<u16>,
     /// Why it does not count as delivered.
     pub error: Option<String>,
+    /// So long nothing is sent to its endpoint.
+    pub hold: Option<Duration>,
     /// What becomes of the delivery.
     pub outcome: Outcome,
 }

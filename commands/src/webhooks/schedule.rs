@@ -26,6 +26,17 @@ pub enum Attempted {
     },
 }
 
+impl Attempted {
+    /// So long nothing is to be sent to the endpoint at all, this delivery or another.
+    #[must_use]
+    pub const fn hold(&self) -> Option<Duration> {
+        match self {
+            Self::Answered { status: 429 | 503, retry_after } => *retry_after,
+            Self::Answered { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
 /// What becomes of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -35,8 +46,6 @@ pub enum Outcome {
     Again {
         /// After so long.
         after: Duration,
-        /// So long nothing is sent to the endpoint at all.
-        hold: Option<Duration>,
     },
     /// It was tried often enough.
     Dead,
@@ -92,16 +101,15 @@ impl RetrySchedule {
     /// What becomes of a delivery whose attempt (from 1) came to this.
     #[must_use]
     pub fn outcome(&self, delivery: DeliveryId, attempt: u32, attempted: &Attempted) -> Outcome {
-        let hold = match attempted {
+        match attempted {
             Attempted::Answered { status: 200..=299, .. } => return Outcome::Delivered,
             Attempted::Answered { status: 410, .. } => return Outcome::Gone,
-            Attempted::Answered { status: 429 | 503, retry_after } => *retry_after,
-            Attempted::Answered { .. } | Attempted::Failed { .. } => None,
-        };
+            Attempted::Answered { .. } | Attempted::Failed { .. } => {}
+        }
         match self.pause_after(delivery, attempt) {
-            // Not sooner than the receiver asks for, and not sooner than scheduled either: one that always asks for
-            // a second would have used up its attempts within ten.
-            Some(pause) => Outcome::Again { after: hold.map_or(pause, |hold| pause.max(hold)), hold },
+            // Not sooner than the receiver asks for, and not sooner than scheduled either: one that always asks
+            // for a second would have used up its attempts within ten.
+            Some(pause) => Outcome::Again { after: pause.max(attempted.hold().unwrap_or_default()) },
             None => Outcome::Dead,
         }
     }
@@ -151,19 +159,22 @@ mod tests {
         let schedule = RetrySchedule::default();
         let outcome = |attempted| schedule.outcome(DeliveryId(3), 1, &attempted);
         let pause = schedule.pause_after(DeliveryId(3), 1).unwrap();
-        let again = |after, hold: Option<u64>| Outcome::Again { after, hold: hold.map(Duration::from_secs) };
+        let again = |after| Outcome::Again { after };
         for (attempted, expected) in [
             (answered(200, None), Outcome::Delivered),
             (answered(204, Some(9)), Outcome::Delivered),
-            (answered(301, None), again(pause, None)),
-            (answered(404, Some(60)), again(pause, None)),
+            (answered(301, None), again(pause)),
+            (answered(404, Some(60)), again(pause)),
             (answered(410, None), Outcome::Gone),
-            (answered(429, Some(60)), again(Duration::from_secs(60), Some(60))),
-            (answered(503, Some(1)), again(pause, Some(1))),
-            (answered(503, None), again(pause, None)),
-            (Attempted::Failed { reason: "connection failed".to_owned() }, again(pause, None)),
+            (answered(429, Some(60)), again(Duration::from_secs(60))),
+            (answered(503, Some(1)), again(pause)),
+            (answered(503, None), again(pause)),
+            (Attempted::Failed { reason: "connection failed".to_owned() }, again(pause)),
         ] {
             assert_eq!(outcome(attempted.clone()), expected, "{attempted:?}");
         }
+        // Whatever becomes of this delivery, the endpoint's others wait.
+        assert_eq!(answered(429, Some(60)).hold(), Some(Duration::from_secs(60)));
+        assert_eq!(answered(500, Some(60)).hold(), None);
     }
 }

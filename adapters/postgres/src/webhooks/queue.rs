@@ -26,35 +26,22 @@ impl DeliveryQueue for PostgresWebhooks {
     }
 
     async fn settle(&self, settled: &[Settled]) -> Result<(), WebhookError> {
-        let again = |settled: &Settled| match settled.outcome {
-            Outcome::Again { after, hold } => Some((after, hold)),
+        let pause = |settled: &Settled| match settled.outcome {
+            Outcome::Again { after } => Some(interval(after)),
             Outcome::Delivered | Outcome::Dead | Outcome::Gone => None,
         };
+        let http_status = |settled: &Settled| settled.status.and_then(|status| i16::try_from(status).ok());
+        let all = || settled.iter();
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let query = sqlx::query_scalar(SETTLE)
-            .bind(settled.iter().map(|settled| settled.id.0).collect::<Vec<_>>())
-            .bind(settled.iter().map(|settled| count(settled.attempt)).collect::<Vec<_>>())
-            .bind(settled.iter().map(|settled| status_of(settled.outcome)).collect::<Vec<_>>())
-            .bind(
-                settled
-                    .iter()
-                    .map(|settled| again(settled).map(|(after, _)| interval(after)))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(
-                settled
-                    .iter()
-                    .map(|settled| again(settled).and_then(|(_, hold)| hold).map(interval))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(settled.iter().map(|settled| settled.outcome == Outcome::Gone).collect::<Vec<_>>())
-            .bind(
-                settled
-                    .iter()
-                    .map(|settled| settled.status.and_then(|status| i16::try_from(status).ok()))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(settled.iter().map(|settled| settled.error.as_deref()).collect::<Vec<_>>());
+            .bind(all().map(|settled| settled.id.0).collect::<Vec<_>>())
+            .bind(all().map(|settled| count(settled.attempt)).collect::<Vec<_>>())
+            .bind(all().map(|settled| status_of(settled.outcome)).collect::<Vec<_>>())
+            .bind(all().map(pause).collect::<Vec<_>>())
+            .bind(all().map(|settled| settled.hold.map(interval)).collect::<Vec<_>>())
+            .bind(all().map(|settled| settled.outcome == Outcome::Gone).collect::<Vec<_>>())
+            .bind(all().map(http_status).collect::<Vec<_>>())
+            .bind(all().map(|settled| settled.error.as_deref()).collect::<Vec<_>>());
         let gone: Vec<String> = query.fetch_all(&mut *transaction).await.map_err(failed)?;
         if !gone.is_empty() {
             let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
