@@ -1,13 +1,17 @@
-//! A notifier that is killed again and again: each event comes, and under one id.
+//! A notifier, or its PostgreSQL, is killed again and again: each event comes, and under one id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::join_all;
+use sqlx::{Connection, PgConnection};
+
 use crate::support::parts::Parts;
-use crate::support::process::Server;
+use crate::support::process::{Server, signal};
 use crate::support::receiver::Receiver;
-use crate::support::webhooks::{EAGER, register};
-use crate::support::{Client, Payment, eventually};
+use crate::support::scene::PATIENCE;
+use crate::support::webhooks::{EAGER, register, start};
+use crate::support::{Client, Payment, Scene, eventually};
 
 /// Often enough that some are killed at each point of their work.
 const KILLS: usize = 10;
@@ -62,6 +66,36 @@ async fn each_event_comes_whenever_the_notifier_is_killed() {
     assert_eq!(bodies.len(), 2 * paid, "none is missing, none is made up");
     assert!(bodies.values().all(|bodies| bodies.len() == 1), "a repeat has the same body");
     last.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_comes_whenever_postgres_is_killed() {
+    let scene = start("webhooks-postgres");
+    let receiver = Receiver::start().await;
+    scene.fund("u", 10).await;
+    let hook = register(&scene.client, &receiver.url(), &["PaymentCompleted"]).await;
+    for round in 0..3 {
+        let name = |number| format!("r{round}-{number}");
+        let pays = (0..100).map(|n| Payment::of(&format!("u{}", n % 10), &name(n), "0.01"));
+        join_all(pays.map(async |payment| scene.client.pay(&payment).await)).await;
+        // Some of them are on their way now.
+        signal("KILL", scene.postmaster_pid());
+        scene.client.ready(PATIENCE).await;
+    }
+    scene.settled().await;
+    let books = completed(&scene).await;
+    eventually("all are delivered", async || hook.count(&scene.client, "delivered").await == books.len())
+        .await;
+    let came: BTreeSet<String> = receiver.received().iter().map(|got| got.id().to_owned()).collect();
+    assert_eq!(came, books, "none is missing, none is made up");
+    scene.end().await;
+}
+
+/// The events of the log that say that a payment is completed.
+async fn completed(scene: &Scene) -> BTreeSet<String> {
+    let mut connection = PgConnection::connect(&scene.database_url()).await.unwrap();
+    let query = "select event_id::text from events where event_type = 'PaymentCompleted'";
+    sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap().into_iter().collect()
 }
 
 async fn delivered(parts: &Parts) -> usize {

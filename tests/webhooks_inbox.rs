@@ -138,3 +138,19 @@ async fn while_nobody_is_registered_the_log_is_passed_over() {
     assert_eq!(inbox.position(&Source::log()).await.unwrap(), parts.client.head().await);
     assert!(inbox.pass_over_log().await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_log_is_told_to_nobody() {
+    let stage = Stage::set("inbox-exported").await;
+    let file = stage.parts.database.folder().join("log.ndjson");
+    let (status, _, errors) = stage.parts.tool(&["events", "export", file.to_str().unwrap()]);
+    assert_eq!(status, Some(0), "{errors}");
+    let parts = Parts::start_with("inbox-imported", EAGER).await;
+    register(&parts.client, "http://127.0.0.1:9/hook", &["*"]).await;
+    let (status, _, errors) = parts.tool(&["events", "import", file.to_str().unwrap()]);
+    assert_eq!(status, Some(0), "{errors}");
+    let database = Database::connect(&parts.database.url(), 4).await.unwrap();
+    Inbox::new(&database, WebhookEffect).handle(&Source::log(), &stage.events).await.unwrap();
+    let counts = PostgresWebhooks::new(&database).counts().await.unwrap();
+    assert_eq!((counts.pending, counts.dead), (0, 0));
+}

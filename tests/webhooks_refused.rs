@@ -240,6 +240,24 @@ async fn there_is_a_bound_on_endpoints() {
 }
 
 #[test]
+fn wrong_usage_is_status_2_and_help_has_examples() {
+    for (arguments, said) in [
+        (&["resend"][..], "<DELIVERY_ID>"),
+        (&["resend", "42"], "must be `whd_` and a number"),
+        (&["resend", "--all-dead"], "--endpoint"),
+        (&["resend", "whd_1", "--all-dead", "--endpoint", "whe_1"], "cannot be used with"),
+        (&["deliveries", "--status", "lost"], "[possible values: pending, delivered, dead]"),
+    ] {
+        let run = Command::new(program()).arg("webhooks").args(arguments).output().unwrap();
+        let errors = String::from_utf8(run.stderr).unwrap();
+        assert_eq!((run.status.code(), errors.contains(said)), (Some(2), true), "{arguments:?}: {errors}");
+    }
+    let help = Command::new(program()).args(["webhooks", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("payments webhooks resend --all-dead --endpoint"), "{help}");
+}
+
+#[test]
 fn wrong_settings_are_named() {
     for (name, value, said) in [
         (

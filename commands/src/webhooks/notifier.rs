@@ -28,7 +28,7 @@ pub struct NotifierSettings {
 
 /// How long the notifier leaves a database alone that does not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
-/// How often it looks when it stops for what came of the last attempts to be kept.
+/// How often it tries, when it stops, to keep what came of the last attempts.
 const LAST_TRIES: u32 = 3;
 
 /// Sends what is due.
@@ -140,17 +140,15 @@ async fn attempt(sender: &dyn WebhookSender, schedule: &RetrySchedule, claimed: 
     let Claimed { id, endpoint_id, attempt, scheduled_attempt, outgoing } = claimed;
     let attempted = sender.send(&outgoing).await;
     let outcome = schedule.outcome(id, scheduled_attempt, &attempted);
-    let Outgoing { message_id, .. } = outgoing;
+    let Outgoing { message_id: event, .. } = outgoing;
     match outcome {
-        Outcome::Delivered => {
-            tracing::debug!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, "delivered");
-        }
+        Outcome::Delivered => tracing::debug!(%id, endpoint_id, event, attempt, "a webhook was delivered"),
         Outcome::Again { after } => {
             let after_ms = after.as_millis();
-            tracing::info!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, ?attempted, after_ms, "a webhook was not taken");
+            tracing::info!(%id, endpoint_id, event, attempt, ?attempted, after_ms, "a webhook was not taken");
         }
         Outcome::Dead | Outcome::Gone => {
-            tracing::warn!(delivery = %id, endpoint = endpoint_id, event = message_id, attempt, ?attempted, "a webhook was given up");
+            tracing::warn!(%id, endpoint_id, event, attempt, ?attempted, "a webhook was given up");
         }
     }
     let hold = attempted.hold();
