@@ -127,6 +127,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[error("the address is not allowed")]
 pub(crate) struct NotAllowed;
 
+/// A name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("the host cannot be resolved")]
+pub(crate) struct NotResolved;
+
 /// Resolves names and keeps only what may be connected to.
 #[derive(Debug, Clone)]
 pub(crate) struct GuardedResolver {
@@ -149,7 +154,7 @@ impl Service<Name> for GuardedResolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let (resolving, guard, scheme) = (self.system.call(name), self.guard.clone(), self.scheme);
         Box::pin(async move {
-            let resolved = resolving.await?;
+            let resolved = resolving.await.map_err(|_| NotResolved)?;
             let allowed: Vec<_> = resolved.filter(|found| guard.allows(found.ip(), scheme)).collect();
             if allowed.is_empty() { Err(NotAllowed.into()) } else { Ok(allowed.into_iter()) }
         })

@@ -12,6 +12,7 @@
 //! to is what the [`Guard`] has let through. Of an answer only its status and its `Retry-After` are kept.
 
 use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -29,7 +30,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use tokio::time::Instant;
 
-use crate::guard::{Guard, GuardedResolver, NotAllowed, Scheme, literal};
+use crate::guard::{Guard, GuardedResolver, NotAllowed, NotResolved, Scheme, literal};
 use crate::remote::{self, SetupError};
 
 const ID: HeaderName = HeaderName::from_static(HEADER_WEBHOOK_ID);
@@ -177,10 +178,18 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn reason(error: &hyper_util::client::legacy::Error) -> String {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if error.is::<NotAllowed>() {
-            return NotAllowed.to_string();
+        if error.is::<NotAllowed>() || error.is::<NotResolved>() {
+            return error.to_string();
         }
-        cause = error.source();
+        if error.is::<rustls::Error>() {
+            return "no TLS: the certificate is not trusted, or the versions differ".to_owned();
+        }
+        // What an I/O error holds is not its source, but stands in its place.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
     }
     tracing::debug!(?error, "a webhook had no answer");
     if error.is_connect() { "connection failed" } else { "connection lost" }.to_owned()
@@ -245,5 +254,40 @@ mod tests {
         for text in ["", "soon", "-1", "1.5"] {
             assert_eq!(asked(text), None, "{text}");
         }
+    }
+
+    /// What comes of sending to a URL, for a sender that may reach these networks.
+    async fn sent(networks: &[&str], url: String) -> String {
+        let sender =
+            HttpWebhooks::new(Guard::allowing(networks).unwrap(), Duration::from_millis(500)).unwrap();
+        match sender.send(&Outgoing { url, ..outgoing(&[SECRET]) }).await {
+            Attempted::Failed { reason } => reason,
+            Attempted::Answered { status, .. } => format!("answered {status}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn why_there_is_no_answer_is_told_by_its_kind_and_without_addresses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let here = ["127.0.0.0/8"];
+        let no_tls = "no TLS: the certificate is not trusted, or the versions differ";
+        // It speaks, and not TLS.
+        let speaking = async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut client, b"220 mail.example ready\r\n").await.unwrap();
+            client
+        };
+        let (_client, told) = tokio::join!(speaking, sent(&here, format!("https://127.0.0.1:{port}/")));
+        assert_eq!(told, no_tls);
+        // It takes the connection and says nothing.
+        assert_eq!(sent(&here, format!("http://127.0.0.1:{port}/")).await, "no answer within 500 ms");
+        drop(listener);
+        assert_eq!(sent(&here, format!("http://127.0.0.1:{port}/")).await, "connection failed");
+        for url in [format!("https://127.0.0.1:{port}/"), format!("https://localhost:{port}/")] {
+            assert_eq!(sent(&[], url).await, "the address is not allowed");
+        }
+        let nowhere = "https://no-such-host.invalid/".to_owned();
+        assert_eq!(sent(&here, nowhere).await, "the host cannot be resolved");
     }
 }
