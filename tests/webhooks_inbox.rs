@@ -8,12 +8,14 @@ use adapter_postgres::log::EventLog;
 use adapter_postgres::webhooks::{PostgresWebhooks, WebhookEffect};
 use commands::consuming::{HandleError, Handler, Source};
 use commands::ports::{EventReader, RecordedEvent};
-use commands::webhooks::ports::{ClaimLimits, Deliveries, DeliveryQueue, Settled};
+use commands::webhooks::ports::{
+    ClaimLimits, Deliveries, DeliveryCounts, DeliveryQueue, Settled, WebhookEndpoints,
+};
 use commands::webhooks::schedule::Outcome;
 
 use crate::support::Payment;
 use crate::support::parts::Parts;
-use crate::support::webhooks::{EAGER, register};
+use crate::support::webhooks::{EAGER, list, register};
 
 /// A payment's events in the log, an endpoint for all of them, and nobody who handles them.
 struct Stage {
@@ -122,10 +124,17 @@ async fn a_claim_is_taken_up_by_another_when_it_has_ended() {
     webhooks.settle(&[settled(&second[0], Outcome::Delivered)]).await.unwrap();
     assert_eq!(stage.pending().await, stage.events.len() - 2);
 
-    assert_eq!(webhooks.forget_delivered(Duration::from_secs(3_600)).await.unwrap(), 0);
-    assert_eq!(webhooks.forget_delivered(Duration::ZERO).await.unwrap(), 2);
+    assert_eq!(webhooks.forget_ended(Duration::from_secs(3_600)).await.unwrap(), 0);
+    assert_eq!(webhooks.forget_ended(Duration::ZERO).await.unwrap(), 2);
     assert_eq!(stage.pending().await, stage.events.len() - 2);
-    drop(stage.parts);
+    // What is given up with its endpoint is told of for as long, and alarms nobody.
+    let endpoint = webhooks.endpoints(None).await.unwrap().remove(0);
+    assert_eq!(stage.parts.client.delete(&format!("/api/v1/webhooks/{}", endpoint.id)).await.status, 204);
+    assert_eq!(webhooks.counts().await.unwrap(), DeliveryCounts::default());
+    let given_up = list(&stage.parts.client, "/api/v1/deliveries?status=dead").await;
+    assert_eq!(given_up.len(), stage.events.len() - 2);
+    assert_eq!(given_up[0]["last_error"], "the endpoint was deleted");
+    assert_eq!(webhooks.forget_ended(Duration::ZERO).await.unwrap(), given_up.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,13 @@ async fn what_never_goes_through_is_dead_until_it_is_sent_again() {
     let dead = list(&scene.client, "/api/v1/deliveries?status=dead").await;
     assert_eq!(dead.len(), 3);
     assert_eq!((&dead[0]["attempts"], &dead[0]["last_error"]), (&json!(4), &json!("answered 500")));
+    let first = scene.client.get("/api/v1/deliveries?status=dead&limit=2").await.body;
+    assert_eq!(
+        (first["data"].as_array().unwrap().as_slice(), &first["has_more"]),
+        (&dead[..2], &json!(true))
+    );
+    let rest = format!("/api/v1/deliveries?status=dead&cursor={}", first["next_cursor"].as_str().unwrap());
+    assert_eq!(list(&scene.client, &rest).await, dead[2..]);
     let metrics = scene.client.get("/metrics").await.text;
     assert!(metrics.contains("webhook_dead 3\n") && metrics.contains("webhook_pending 0\n"), "{metrics}");
 

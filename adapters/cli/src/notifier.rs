@@ -34,7 +34,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a database that does not answer is left alone.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// How often what was delivered long ago is looked for.
+/// How often what ended long ago is looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The parts of the role.
@@ -170,12 +170,12 @@ async fn feed(told: &Told, log: &dyn EventReader) -> Result<bool, HandleError> {
     Ok(is_full)
 }
 
-/// Forgets deliveries that were made long ago.
+/// Forgets deliveries that ended long ago.
 async fn forgetting(webhooks: &PostgresWebhooks, keep: Duration) {
     loop {
         // A failure is logged where it happens, and the next round makes up for it.
-        if let Ok(forgotten @ 1..) = webhooks.forget_delivered(keep).await {
-            tracing::info!(forgotten, "forgot webhooks that were delivered long ago");
+        if let Ok(forgotten @ 1..) = webhooks.forget_ended(keep).await {
+            tracing::info!(forgotten, "forgot webhooks that ended long ago");
         }
         tokio::time::sleep(FORGET_INTERVAL).await;
     }

@@ -93,36 +93,49 @@ impl Deliveries for PostgresWebhooks {
     }
 
     async fn counts(&self) -> Result<DeliveryCounts, WebhookError> {
+        // Those of a deleted endpoint are nobody's concern any more.
         let query = "select (select count(*) from webhook_deliveries where status = 'pending'),
-                            (select count(*) from webhook_deliveries where status = 'dead')";
+                            (select count(*) from webhook_deliveries d
+                               join webhook_endpoints e on e.id = d.endpoint_id and e.status <> 'deleted'
+                              where d.status = 'dead')";
         let (pending, dead) = sqlx::query_as(query).fetch_one(&self.pool).await.map_err(failed)?;
         Ok(DeliveryCounts { pending, dead })
     }
 }
 
 impl PostgresWebhooks {
-    /// Forgets what was delivered longer ago than `keep`, and says how many. Several processes may do so
-    /// at once.
+    /// Forgets what was delivered longer ago than `keep`, and what was given up for endpoints that are
+    /// deleted; says how many. Several processes may do so at once.
     ///
     /// # Errors
     /// [`WebhookError::Unavailable`]; what was forgotten before stays forgotten.
-    pub async fn forget_delivered(&self, keep: Duration) -> Result<u64, WebhookError> {
+    pub async fn forget_ended(&self, keep: Duration) -> Result<u64, WebhookError> {
         let mut forgotten = 0;
-        loop {
-            let query = sqlx::query(
-                "delete from webhook_deliveries where number in (
-                     select number from webhook_deliveries where status = 'delivered' and ended_at < now() - $1
-                      limit $2 for update skip locked)",
-            );
-            let query = query.bind(interval(keep)).bind(BATCH);
-            let count = query.execute(&self.pool).await.map_err(failed)?.rows_affected();
-            forgotten += count;
-            if count < BATCH.unsigned_abs() {
-                return Ok(forgotten);
+        for statement in [FORGET_DELIVERED, FORGET_DEAD] {
+            loop {
+                let query = sqlx::query(statement).bind(interval(keep)).bind(BATCH);
+                let count = query.execute(&self.pool).await.map_err(failed)?.rows_affected();
+                forgotten += count;
+                if count < BATCH.unsigned_abs() {
+                    break;
+                }
             }
         }
+        Ok(forgotten)
     }
 }
+
+const FORGET_DELIVERED: &str = "
+delete from webhook_deliveries where number in (
+    select number from webhook_deliveries where status = 'delivered' and ended_at < now() - $1
+     limit $2 for update skip locked)";
+
+const FORGET_DEAD: &str = "
+delete from webhook_deliveries where number in (
+    select d.number from webhook_deliveries d
+      join webhook_endpoints e on e.id = d.endpoint_id and e.status = 'deleted'
+     where d.status = 'dead' and d.ended_at < now() - $1
+     limit $2 for update of d skip locked)";
 
 /// Makes a delivery that has ended pending again, at the beginning of the schedule.
 pub(super) async fn resend(

@@ -27,10 +27,21 @@ macro_rules! endpoint_columns {
 impl WebhookEndpoints for PostgresWebhooks {
     async fn change(&self, claim: &Claim, change: &Change, render: &Render) -> Result<Reply, WebhookError> {
         let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let caller = claim.key.caller.as_ref();
+        // What may have to wait comes before the key: whoever uses the same key, a payment's append among
+        // them, waits for this transaction.
+        if let Change::Register { .. } = change {
+            hold_handlers(&mut transaction).await?;
+            // Two registrations of one caller take turns, so that the bound is kept.
+            sqlx::query("select pg_advisory_xact_lock(hashtextextended('webhook endpoints of ' || $1, 0))")
+                .bind(caller)
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
         if let Some(reply) = keyed::claim(&mut transaction, claim).await? {
             return Ok(reply);
         }
-        let caller = claim.key.caller.as_ref();
         let changed = match change {
             Change::Register { id, url, filter, description, secret } => {
                 let registered = Registered { id, caller, url, filter, description, secret };
@@ -153,14 +164,8 @@ struct Registered<'a> {
 }
 
 impl Registered<'_> {
+    /// The locks of [`WebhookEndpoints::change`] are held.
     async fn insert(&self, connection: &mut PgConnection) -> Result<Endpoint, WebhookError> {
-        hold_handlers(connection).await?;
-        // Two registrations of one caller take turns, so that the bound is kept.
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended('webhook endpoints of ' || $1, 0))")
-            .bind(self.caller)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
         let query = concat!(
             "insert into webhook_endpoints (id, caller, url, event_types, description, secret, status,
                                             after_position)
