@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! | --- | --- |
-//! | [`effect`] | [`WebhookEffect`], for an `Inbox`: which endpoints an event is for |
+//! | `effect` | [`WebhookEffect`], for an `Inbox`: which endpoints an event is for |
 //! | `endpoints` | the port `WebhookEndpoints`: registering, changing, keys and answers |
 //! | `deliveries` | the port `Deliveries`: what became of them; sending again |
 //! | `queue` | the port `DeliveryQueue`: claiming what is due, settling it |
