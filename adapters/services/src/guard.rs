@@ -3,10 +3,10 @@
 //! A client that registers an endpoint has this engine send requests for it. Without a guard it could
 //! reach what only the engine reaches: databases, admin pages, the cloud's metadata.
 //!
-//! Start at [`Guard::allows`]. The check is made three times:
+//! Start at `Guard::allows`. The check is made three times:
 //!
 //! - at registration ([`Guard::check`]), so that a mistake is told at once;
-//! - on the addresses that a name resolves to when a connection is made ([`GuardedResolver`]): a name may
+//! - on the addresses that a name resolves to when a connection is made (`GuardedResolver`): a name may
 //!   resolve to something else each time, and what is checked there is what is connected to;
 //! - on addresses in the URL itself, which no resolver sees.
 //!
