@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("postgres-es", &["adapter-postgres", "bench"]),
     ("rdkafka", &["adapter-kafka", "bench"]),
     ("axum", &["adapter-http", "adapter-services"]),
+    ("standardwebhooks", &["adapter-services"]),
     ("clap", &["payments", "bench"]),
 ];
 

@@ -8,6 +8,8 @@
 //! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
 //! | [`consuming`] | handling events once, whoever tells of them |
 //! | [`publishing`] | the log as an outbox, for whoever publishes it |
+//! | [`shown`] | what an event says, as whoever is outside sees it |
+//! | [`webhooks`] | telling receivers outside of events: whom, what, when again |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
@@ -26,5 +28,7 @@ pub mod idempotency;
 pub mod ports;
 pub mod publishing;
 pub mod saga;
+pub mod shown;
 pub mod system_accounts;
 pub mod unit;
+pub mod webhooks;

@@ -119,6 +119,15 @@ impl Client {
         Self::answer(self.http.get(format!("{}{path}", self.base)).send().await.unwrap()).await.unwrap()
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        let request = self.http.patch(format!("{}{path}", self.base)).json(body);
+        Self::answer(request.send().await.unwrap()).await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        Self::answer(self.http.delete(format!("{}{path}", self.base)).send().await.unwrap()).await.unwrap()
+    }
+
     pub(crate) async fn try_pay(&self, payment: &Payment) -> Result<Answer, reqwest::Error> {
         self.try_post("/api/v1/payments", "", &payment.body()).await
     }

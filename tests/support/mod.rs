@@ -11,9 +11,11 @@ pub(crate) mod parts;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod read_models;
+pub(crate) mod receiver;
 pub(crate) mod scene;
 pub(crate) mod store;
 pub(crate) mod units;
+pub(crate) mod webhooks;
 
 pub(crate) use books::Books;
 pub(crate) use chance::Chance;

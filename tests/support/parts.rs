@@ -19,10 +19,15 @@ pub(crate) struct Parts {
 impl Parts {
     /// Everything but a projector.
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    /// The same with these settings.
+    pub(crate) async fn start_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let database = TestDatabase::start(name).await;
         let sandbox = SandboxProcess::start(database.folder());
         let log = database.folder().join("api.log");
-        let api = Server::start_as("api,saga", &database.url(), &sandbox, &log);
+        let api = Server::start_with("api,saga", &database.url(), &sandbox, &log, settings);
         Self { client: Client::new(api.url()), api, sandbox, database }
     }
 

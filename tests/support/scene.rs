@@ -49,6 +49,21 @@ impl Scene {
         Self { client, engine, sandbox, settings, folder }
     }
 
+    /// SIGTERM to the engine, and another one on the same folder when it has ended.
+    pub(crate) fn stopped_and_started_again(self) -> Self {
+        self.started_again_with(&[])
+    }
+
+    /// The same with these settings on top.
+    pub(crate) fn started_again_with(self, on_top: &[(&'static str, &'static str)]) -> Self {
+        let Self { engine, sandbox, settings, folder, .. } = self;
+        let settings = [settings.as_slice(), on_top].concat();
+        engine.stop();
+        let engine = Engine::start_with(folder.path(), &sandbox, &settings);
+        let client = Client::new(engine.url());
+        Self { client, engine, sandbox, settings, folder }
+    }
+
     /// Where the engine is.
     pub(crate) fn url(&self) -> &str {
         self.engine.url()

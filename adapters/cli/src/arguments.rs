@@ -1,6 +1,7 @@
 //! The command line.
 
 mod transfer;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
+pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
 
 /// A payment engine: every cent can be traced to the event that moved it.
 #[derive(Debug, Parser)]
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Relay(RelayArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.
     Review(ReviewArguments),
+    /// Receivers of events: who is registered, what became of sending; send again.
+    Webhooks(WebhooksArguments),
 }
 
 /// Where the tools find the database.
@@ -209,13 +213,13 @@ pub(crate) struct DevArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga,projector \\\n    \
+Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles api,saga,projector,notifier \\\n    \
 --risk-url https://risk.example --channel-url https://channel.example")]
 pub(crate) struct ServeArguments {
     /// What this process does: `api` answers requests and drives their payments, `saga` takes up
-    /// payments that another process left, `projector` keeps the read models up with the log, `relay`
-    /// publishes it to Kafka.
-    #[arg(long, value_delimiter = ',', default_value = "api,saga,projector")]
+    /// payments that another process left, `projector` keeps the read models up with the log, `notifier`
+    /// sends webhooks, `relay` publishes the log to Kafka.
+    #[arg(long, value_delimiter = ',', default_value = "api,saga,projector,notifier")]
     pub(crate) roles: Vec<Role>,
     /// Where the API listens; without the role `api` only /healthz, /readyz and /metrics are there.
     #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
@@ -242,6 +246,8 @@ pub(crate) enum Role {
     Projector,
     /// The log published to Kafka.
     Relay,
+    /// Webhooks to whoever has registered for events.
+    Notifier,
 }
 
 #[derive(Debug, Args)]

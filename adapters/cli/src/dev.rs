@@ -91,8 +91,14 @@ impl Dev {
         let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
-        let relaying = CancellationToken::new();
-        let relay = engine.relay_role(relaying.clone()).map(tokio::spawn);
+        let stop_others = CancellationToken::new();
+        let relay = engine.relay_role(stop_others.clone()).map(tokio::spawn);
+        let notifying = engine.notifier_role(stop_others.clone());
+        let asked = stop_others.clone();
+        let stop = async move {
+            stop.await;
+            asked.cancel();
+        };
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -106,9 +112,9 @@ impl Dev {
             let recovering = async {
                 tokio::select! { () = background => {}, () = supervising => {} }
             };
-            tokio::join!(serving, recovering);
+            tokio::join!(serving, recovering, notifying);
         }
-        relaying.cancel();
+        stop_others.cancel();
         if let Some(relay) = relay {
             relay.await?;
         }

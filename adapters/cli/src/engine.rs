@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
+use adapter_kafka::consumer::Watch;
 use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
 use adapter_postgres::database::Database;
@@ -13,6 +14,7 @@ use adapter_postgres::outbox::PostgresOutbox;
 use adapter_postgres::projector::{Progress, Projector};
 use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
+use adapter_postgres::webhooks::PostgresWebhooks;
 use adapter_services::breaker::BreakerSettings;
 use adapter_services::channel::{ChannelSettings, HttpChannel};
 use adapter_services::risk::{HttpRisk, RiskSettings};
@@ -20,15 +22,18 @@ use adapter_telemetry::Meters;
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
-use commands::ports::{AnswerFormat, EventStore};
+use commands::ports::{AnswerFormat, EventReader, EventStore};
 use commands::publishing::{Outbox, OutboxMonitor};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
+use commands::webhooks::ports::{AttemptMeter, Deliveries, DeliveryCounts};
+use commands::webhooks::schedule::Outcome;
 use projections::ports::ReadModels;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::notifier::{self, NotifierRole, ToldBy};
 use crate::settings::Settings;
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
@@ -56,6 +61,7 @@ pub(crate) struct Engine {
     keep_answers: Duration,
     projector: Option<Projector>,
     relay: Option<Relay>,
+    notifier: Option<NotifierRole>,
 }
 
 impl Engine {
@@ -103,23 +109,34 @@ impl Engine {
             in_flight: in_flight.clone(),
         }));
         let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
+        let measured = Arc::new(Measured {
+            meters: Meters::start()?,
+            read_models: Arc::clone(&read_models),
+            outbox: Arc::clone(&monitor),
+            webhooks: PostgresWebhooks::new(&database),
+        });
+        let reader: Arc<dyn EventReader> = Arc::new(log);
+        let kafka = settings.kafka.connection()?;
+        let told_by = match &kafka {
+            Some(kafka) => ToldBy::Kafka(kafka.clone(), Arc::clone(&measured) as Arc<dyn Watch>),
+            None => ToldBy::Log(Arc::clone(&reader)),
+        };
+        let meter = Arc::clone(&measured) as Arc<dyn AttemptMeter>;
+        let (webhooks, notifier) = notifier::parts(&database, told_by, meter, &settings.webhooks)?;
         let api = Api {
             accounts,
             saga: Arc::clone(&saga),
             store,
-            reader: Arc::new(log),
-            metrics: Arc::new(Measured {
-                meters: Meters::start()?,
-                read_models: Arc::clone(&read_models),
-                outbox: Arc::clone(&monitor),
-            }),
+            reader,
+            webhooks,
+            metrics: measured,
             outbox: monitor,
             read_models,
             settings: http_settings(settings),
         };
         let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
-            relay: settings.kafka.connection()?.map(|kafka| Relay::new(outbox, kafka)),
+            relay: kafka.map(|kafka| Relay::new(outbox, kafka)),
             api,
             saga,
             open_payments: Arc::new(OpenPaymentScan::new(&database)),
@@ -127,6 +144,7 @@ impl Engine {
             answered_requests: AnsweredRequests::new(&database),
             keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
             projector: Some(projector),
+            notifier: Some(notifier),
         })
     }
 
@@ -163,6 +181,19 @@ impl Engine {
         stop: CancellationToken,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         self.relay.take().map(|relay| relay.run(stop))
+    }
+
+    /// Sends webhooks until it is told to stop, and ends when what is under way has ended; once.
+    pub(crate) fn notifier_role(
+        &mut self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let notifier = self.notifier.take();
+        async move {
+            if let Some(notifier) = notifier {
+                notifier.run(stop).await;
+            }
+        }
     }
 
     /// Forgets requests that were answered long ago.
@@ -210,6 +241,19 @@ struct Measured {
     meters: Meters,
     read_models: Arc<dyn ReadModels>,
     outbox: Arc<dyn OutboxMonitor>,
+    webhooks: PostgresWebhooks,
+}
+
+impl Watch for Measured {
+    fn dead_letter(&self, topic: &str) {
+        self.meters.dead_letter(topic);
+    }
+}
+
+impl AttemptMeter for Measured {
+    fn attempted(&self, outcome: Outcome) {
+        self.meters.webhook_attempted(outcome.name());
+    }
 }
 
 #[async_trait]
@@ -226,6 +270,10 @@ impl Metrics for Measured {
             let stopped = status.failure.is_some();
             let waiting = Duration::from_millis(status.lag_ms);
             self.meters.projection(&status.name, status.position, status.lag, waiting, stopped);
+        }
+        let counts = tokio::time::timeout(METRICS_PATIENCE, self.webhooks.counts()).await;
+        if let Ok(Ok(DeliveryCounts { pending, dead })) = counts {
+            self.meters.webhooks(pending, dead);
         }
         self.meters.render().unwrap_or_else(|error| {
             tracing::error!(error, "cannot render the metrics");

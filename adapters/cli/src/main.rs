@@ -8,6 +8,7 @@ mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod notifier;
 mod output;
 mod progress;
 mod projections;
@@ -19,6 +20,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stretch;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
+        Command::Webhooks(options) => return webhooks::run(options).await,
     }
     Ok(ExitCode::SUCCESS)
 }

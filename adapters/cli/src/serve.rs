@@ -27,10 +27,14 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
+    // These have something under way with others when the process stops.
     let (mut draining, stop) = (JoinSet::new(), CancellationToken::new());
     if options.roles.contains(&Role::Relay) {
         let relay = engine.relay_role(stop.clone());
         draining.spawn(relay.ok_or("the role `relay` needs kafka.brokers (PAYMENTS_KAFKA__BROKERS)")?);
+    }
+    if options.roles.contains(&Role::Notifier) {
+        draining.spawn(engine.notifier_role(stop.clone()));
     }
     // Every process tells how it is, whatever it does.
     engine.api.settings.only_health = !options.roles.contains(&Role::Api);
@@ -38,10 +42,13 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
-    let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
-    stop.cancel();
+    let stopping = async move {
+        shutdown.requested().await;
+        stop.cancel();
+    };
+    let drained = adapter_http::serve(listener, engine.api, stopping).await;
     // What is under way to others is waited for; each bounds that by itself.
-    while draining.join_next().await.is_some() {}
+    draining.join_all().await;
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

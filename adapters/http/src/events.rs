@@ -10,10 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use commands::idempotency::Answer;
 use commands::ports::RecordedEvent;
-use domain::Money;
-use domain::money::parse_currency;
+use commands::shown;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::answers::render;
 use crate::path::{LogQuery, PaymentPath, PlainQuery};
@@ -120,7 +119,7 @@ fn view(event: &RecordedEvent) -> Result<EventView<'_>, Problem> {
 }
 
 fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
-    let payload = payload(&event.payload)?;
+    let payload = shown::payload(&event.payload)?;
     Ok(EventView {
         event_id: &event.event_id,
         position: event.position,
@@ -133,77 +132,9 @@ fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
         correlation_id: &event.correlation_id,
         causation_id: &event.causation_id,
         actor: &event.actor,
-        trace_id: event.traceparent.split('-').nth(1).unwrap_or_default(),
+        trace_id: shown::trace_id(event),
         traceparent: &event.traceparent,
         tracestate: event.tracestate.as_deref(),
         baggage: event.baggage.as_deref(),
     })
-}
-
-/// A recorded payload without its tag, which is the event's type, and with its money as decimals.
-fn payload(recorded: &str) -> Result<Value, serde_json::Error> {
-    Ok(match serde_json::from_str(recorded)? {
-        // An event without fields is recorded as its tag alone.
-        Value::String(_) => Value::Object(Map::new()),
-        Value::Object(tagged) if tagged.len() == 1 => {
-            tagged.into_iter().next().map_or(Value::Null, |(_, fields)| with_decimals(fields))
-        }
-        other => with_decimals(other),
-    })
-}
-
-/// `{"minor":753,"currency":"USD"}` as `{"amount":"7.53","currency":"USD"}`, wherever it is.
-fn with_decimals(value: Value) -> Value {
-    match value {
-        Value::Array(values) => Value::Array(values.into_iter().map(with_decimals).collect()),
-        Value::Object(fields) => match money(&fields) {
-            Some(money) => serde_json::json!({
-                "amount": money.to_string(),
-                "currency": money.currency.code(),
-            }),
-            None => {
-                Value::Object(fields.into_iter().map(|(name, value)| (name, with_decimals(value))).collect())
-            }
-        },
-        other => other,
-    }
-}
-
-fn money(fields: &Map<String, Value>) -> Option<Money> {
-    let (2, Some(minor), Some(currency)) = (fields.len(), fields.get("minor"), fields.get("currency")) else {
-        return None;
-    };
-    Some(Money::new(minor.as_i64()?, parse_currency(currency.as_str()?).ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn shows(recorded: &str, shown: &str) {
-        assert_eq!(payload(recorded).unwrap().to_string(), shown);
-    }
-
-    #[test]
-    fn a_payload_is_shown_without_its_tag_and_with_decimals() {
-        shows(
-            r#"{"FundsHeld":{"payment_id":"P","amount":{"minor":753,"currency":"USD"}}}"#,
-            r#"{"amount":{"amount":"7.53","currency":"USD"},"payment_id":"P"}"#,
-        );
-        shows(r#""AccountUnfrozen""#, "{}");
-        shows(
-            r#"{"PaymentFailed":{"reason":{"code":"insufficient_funds","available":{"minor":5,"currency":"KWD"}}}}"#,
-            r#"{"reason":{"available":{"amount":"0.005","currency":"KWD"},"code":"insufficient_funds"}}"#,
-        );
-    }
-
-    #[test]
-    fn what_only_looks_like_money_stays() {
-        shows(r#"{"E":{"minor":"5","currency":"USD"}}"#, r#"{"currency":"USD","minor":"5"}"#);
-        shows(
-            r#"{"E":{"minor":5,"currency":"USD","note":"x"}}"#,
-            r#"{"currency":"USD","minor":5,"note":"x"}"#,
-        );
-    }
 }

@@ -122,6 +122,18 @@ impl<'a> Field<'a> {
         Ok(text.into_owned())
     }
 
+    /// A list of at most so many strings.
+    pub(crate) fn texts(self, most: usize) -> Result<Vec<String>, Problem> {
+        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(self.raw) else {
+            return Err(wrong_type(self.name, "an array of strings"));
+        };
+        if items.len() > most {
+            return Err(self.refused("too_many_entries", format!("must have at most {most} entries")));
+        }
+        let text = |item: &RawValue| string(item.get(), || Cow::Borrowed(self.name)).map(Cow::into_owned);
+        items.into_iter().map(text).collect()
+    }
+
     /// A client's own notes: a flat object of strings.
     pub(crate) fn notes(self) -> Result<BTreeMap<String, String>, Problem> {
         if !self.raw.starts_with('{') {

@@ -1,5 +1,9 @@
 //! Identifiers that the edge makes. The inner crates take them as given, so that a retry repeats them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use commands::webhooks::Secret;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// `prefix` and a UUIDv7 without hyphens, for instance `pay_0190...`.
@@ -25,4 +29,11 @@ pub(crate) fn trace() -> String {
 pub(crate) fn span() -> String {
     let (_, half) = Uuid::new_v4().as_u64_pair();
     format!("{half:016x}")
+}
+
+/// A secret of Standard Webhooks, `whsec_` and 32 bytes: the digest of four UUIDv4, each with 122 random bits.
+#[expect(clippy::disallowed_methods, reason = "the edge is where identifiers are made")]
+pub(crate) fn webhook_secret() -> Secret {
+    let random = (0..4).fold(Sha256::new(), |digest, _| digest.chain_update(Uuid::new_v4().as_bytes()));
+    Secret::new(format!("whsec_{}", STANDARD.encode(random.finalize())))
 }

@@ -15,7 +15,7 @@ use crate::ids;
 use crate::problem::{self, Problem};
 
 /// Who calls. There are no API keys yet, so every caller is this one and all keys share one space.
-const CALLER: &str = "anonymous";
+pub(crate) const CALLER: &str = "anonymous";
 /// Most characters of a key.
 const MAX_KEY: usize = 255;
 const PARAM: &str = "idempotency_key";
@@ -145,6 +145,12 @@ impl RequestHash {
     pub(crate) fn notes(mut self, notes: &BTreeMap<String, String>) -> Self {
         self.length(notes.len());
         notes.iter().fold(self, |hash, (key, note)| hash.text(key).text(note))
+    }
+
+    /// Adds a list of texts.
+    pub(crate) fn texts(mut self, texts: &[String]) -> Self {
+        self.length(texts.len());
+        texts.iter().fold(self, |hash, text| hash.text(text))
     }
 
     fn length(&mut self, length: usize) {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
-//! | `payments`, `accounts`, `events`, `health` | the handlers, one module per noun |
+//! | `payments`, `accounts`, `events`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
 //! | `keyed` | idempotency keys and the hash of what was asked |
@@ -37,10 +37,12 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod webhooks;
 
 pub use answers::JsonAnswers;
 pub use events::event_json;
 pub use router::router;
 pub use server::{Drained, serve};
 pub use settings::HttpSettings;
-pub use shared::{Api, Metrics};
+pub use shared::{Api, Metrics, Webhooks};
+pub use webhooks::view::{delivery_json, endpoint_json};

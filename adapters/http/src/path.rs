@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use commands::ports::Moment;
+use commands::webhooks::DeliveryStatus;
 use domain::id::Id;
 use domain::payment::PaymentStatus;
 use domain::{AccountId, PaymentId};
@@ -154,6 +155,31 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let [cursor, limit, min_position] = parameters(parts, ["cursor", "limit", "min_position"])?;
         Self::read(cursor, limit, min_position)
+    }
+}
+
+/// Which deliveries are asked for, and which page of them.
+pub(crate) struct DeliveriesQuery {
+    pub(crate) status: Option<DeliveryStatus>,
+    /// Goes on from before this number.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DeliveriesQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [status, cursor, limit] = parameters(parts, ["status", "cursor", "limit"])?;
+        let named = |name: String| {
+            DeliveryStatus::named(&name).ok_or_else(|| {
+                let known = DeliveryStatus::ALL.map(DeliveryStatus::name).join("`, `");
+                let detail = format!("`status` must be one of `{known}`.");
+                Problem::unprocessable("invalid_value", detail).param("status")
+            })
+        };
+        let page = PageQuery::read(cursor, limit, None)?;
+        Ok(Self { status: status.map(named).transpose()?, before: page.before, limit: page.limit })
     }
 }
 

@@ -13,7 +13,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
-use crate::{accounts, edge, events, health, payments};
+use crate::webhooks::deliveries;
+use crate::{accounts, edge, events, health, payments, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -40,6 +41,16 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/payments", post(payments::create).get(list::list))
         .route("/api/v1/payments/{payment_id}", get(payments::show))
         .route("/api/v1/payments/{payment_id}/events", get(events::story))
+        .route("/api/v1/payments/{payment_id}/deliveries", get(deliveries::of_payment))
+        .route("/api/v1/webhooks", post(webhooks::register).get(webhooks::list))
+        .route(
+            "/api/v1/webhooks/{endpoint_id}",
+            get(webhooks::show).patch(webhooks::update).delete(webhooks::delete),
+        )
+        .route("/api/v1/webhooks/{endpoint_id}/rotate-secret", post(webhooks::rotate_secret))
+        .route("/api/v1/webhooks/{endpoint_id}/deliveries", get(deliveries::of_endpoint))
+        .route("/api/v1/deliveries", get(deliveries::list))
+        .route("/api/v1/deliveries/{delivery_id}/resend", post(deliveries::resend))
         .route("/api/v1/accounts", post(accounts::open))
         .route("/api/v1/accounts/{account_id}", get(accounts::show))
         .route("/api/v1/accounts/{account_id}/entries", get(accounts::entries))

@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::ports::{EventReader, EventStore};
 use commands::publishing::OutboxMonitor;
 use commands::saga::PaymentSaga;
+use commands::webhooks::ports::{Deliveries, UrlGuard, WebhookEndpoints};
 use projections::ports::ReadModels;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -31,10 +33,24 @@ pub struct Api {
     pub read_models: Arc<dyn ReadModels>,
     /// How far the log is published.
     pub outbox: Arc<dyn OutboxMonitor>,
+    /// Receivers of events.
+    pub webhooks: Webhooks,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.
     pub settings: HttpSettings,
+}
+
+/// What the API of webhooks works with.
+pub struct Webhooks {
+    /// Where events are sent to.
+    pub endpoints: Arc<dyn WebhookEndpoints>,
+    /// What became of sending them.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// Where they may be sent to.
+    pub guard: Arc<dyn UrlGuard>,
+    /// How long an old secret signs after a rotation.
+    pub keep_old_secret: Duration,
 }
 
 /// What is measured, for whoever scrapes it.

@@ -229,6 +229,11 @@ async fn finish(connection: &mut PgConnection, log: &CheckedLog) -> Result<(), s
         .bind(log.chain().as_slice())
         .execute(&mut *connection)
         .await?;
+    // What happened elsewhere was told of there: no receiver that is registered here hears of it again.
+    sqlx::query("update webhook_endpoints set after_position = greatest(after_position, $1)")
+        .bind(log.position())
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("select brin_summarize_new_values('events_event_id')").execute(&mut *connection).await?;
     sqlx::query("analyze events").execute(connection).await.map(|_| ())
 }

@@ -1,13 +1,16 @@
-//! The services outside the engine: clients of risk and channel, and a sandbox that plays both.
+//! The services outside the engine: clients of risk, channel and webhook receivers, and a sandbox that plays
+//! the first two.
 //!
 //! | module | is |
 //! | --- | --- |
 //! | [`risk`] | [`risk::HttpRisk`], the engine's `RiskService` |
 //! | [`channel`] | [`channel::HttpChannel`], the engine's `PaymentChannel`: start here for what is Unknown |
+//! | [`webhook`] | [`webhook::HttpWebhooks`], which signs and sends webhooks |
+//! | [`guard`] | where webhooks may be sent to |
 //! | [`breaker`] | the circuit breaker that each client has of its own |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
-//! What both clients share (the connection pool, the time limit, the trace headers) is in
+//! What the clients share (the connection pool, the time limit, the trace headers) is in
 //! `remote`.
 //!
 //! **Invariants.** No call outlasts its configured time. No request that may have reached a
@@ -17,10 +20,12 @@
 
 pub mod breaker;
 pub mod channel;
+pub mod guard;
 mod remote;
 pub mod risk;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 pub use remote::SetupError;

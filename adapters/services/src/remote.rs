@@ -11,18 +11,18 @@
 use std::io;
 use std::time::Duration;
 
-use commands::context::CommandContext;
+use commands::context::{CommandContext, TraceContext};
 use domain::Money;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::uri::{InvalidUri, Scheme};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Serialize, Serializer};
 
 use crate::breaker::{Breaker, BreakerSettings};
@@ -47,7 +47,7 @@ pub enum SetupError {
     /// The base URL cannot be read.
     #[error("the base URL of the {service} service is not a URL: {source}")]
     NotAUrl {
-        /// `risk` or `channel`.
+        /// `risk`, `channel` or `webhook`.
         service: &'static str,
         /// What is wrong with it.
         source: InvalidUri,
@@ -55,7 +55,7 @@ pub enum SetupError {
     /// The base URL is none that a path can be added to.
     #[error("the base URL of the {service} service {problem}")]
     BaseUrl {
-        /// `risk` or `channel`.
+        /// `risk`, `channel` or `webhook`.
         service: &'static str,
         /// What is wrong with it.
         problem: &'static str,
@@ -63,7 +63,7 @@ pub enum SetupError {
     /// `https` needs the machine's certificate authorities, and they cannot be read.
     #[error("no certificate authority to trust the {service} service by: {source}")]
     Authorities {
-        /// `risk` or `channel`.
+        /// `risk`, `channel` or `webhook`.
         service: &'static str,
         /// What the operating system said.
         source: io::Error,
@@ -71,7 +71,7 @@ pub enum SetupError {
     /// TLS itself cannot be set up.
     #[error("TLS for the {service} service: {source}")]
     Tls {
-        /// `risk` or `channel`.
+        /// `risk`, `channel` or `webhook`.
         service: &'static str,
         /// What the TLS library said.
         source: rustls::Error,
@@ -184,18 +184,22 @@ fn request(method: Method, uri: Uri, body: Bytes, context: &CommandContext) -> R
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    let trace = &context.trace;
-    let headers = [
+    add_trace(request.headers_mut(), &context.trace);
+    request
+}
+
+/// Adds the headers of a trace.
+pub(crate) fn add_trace(headers: &mut HeaderMap, trace: &TraceContext) {
+    let texts = [
         (TRACEPARENT, Some(trace.traceparent.as_str())),
         (TRACESTATE, trace.tracestate.as_deref()),
         (BAGGAGE, trace.baggage.as_deref()),
     ];
-    for (name, text) in headers {
+    for (name, text) in texts {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
-            request.headers_mut().insert(name, value);
+            headers.insert(name, value);
         }
     }
-    request
 }
 
 /// A GET.
@@ -241,24 +245,43 @@ fn connector(
     https: bool,
     timeout: Duration,
 ) -> Result<HttpsConnector<HttpConnector>, SetupError> {
-    let mut tcp = HttpConnector::new();
+    // A machine without certificate authorities can still speak plain HTTP.
+    let tls = if https { trusting_the_machines(service)? } else { trusting_nobody(service)? };
+    Ok(secured(HttpConnector::new(), tls, https, timeout))
+}
+
+/// Puts TLS on top of connections by TCP; with `only_https` plain HTTP is refused.
+pub(crate) fn secured<R>(
+    mut tcp: HttpConnector<R>,
+    tls: ClientConfig,
+    only_https: bool,
+    timeout: Duration,
+) -> HttpsConnector<HttpConnector<R>> {
     tcp.set_nodelay(true);
     // The pool goes on connecting when the request it did so for is given up.
     tcp.set_connect_timeout(Some(timeout));
     // TLS is added by the connector around this one, which must not refuse `https` for it.
     tcp.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+    let builder = if only_https { builder.https_only() } else { builder.https_or_http() };
+    builder.enable_http1().wrap_connector(tcp)
+}
+
+/// TLS that trusts whom the machine trusts.
+pub(crate) fn trusting_the_machines(service: &'static str) -> Result<ClientConfig, SetupError> {
+    let tls = tls(service)?.with_native_roots();
+    Ok(tls.map_err(|source| SetupError::Authorities { service, source })?.with_no_client_auth())
+}
+
+/// TLS by which no server is who it says.
+pub(crate) fn trusting_nobody(service: &'static str) -> Result<ClientConfig, SetupError> {
+    Ok(tls(service)?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn tls(service: &'static str) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, SetupError> {
     // The provider is named, so that it does not depend on what other crates switch on.
     let provider = rustls::crypto::ring::default_provider();
-    let tls = ClientConfig::builder_with_provider(provider.into())
+    ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
-        .map_err(|source| SetupError::Tls { service, source })?;
-    let tls = if https {
-        tls.with_native_roots().map_err(|source| SetupError::Authorities { service, source })?
-    } else {
-        // A machine without certificate authorities can still speak plain HTTP.
-        tls.with_root_certificates(RootCertStore::empty())
-    };
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
-    let builder = if https { builder.https_only() } else { builder.https_or_http() };
-    Ok(builder.enable_http1().wrap_connector(tcp))
+        .map_err(|source| SetupError::Tls { service, source })
 }

@@ -22,6 +22,9 @@ pub struct Meters {
     relay_lag_seconds: Gauge<f64>,
     relay_working: Gauge<i64>,
     dead_letters: Counter<u64>,
+    webhook_deliveries: Counter<u64>,
+    webhook_pending: Gauge<i64>,
+    webhook_dead: Gauge<i64>,
 }
 
 impl Meters {
@@ -63,6 +66,13 @@ impl Meters {
                 .u64_counter("dead_letters")
                 .with_description("Messages that no handler can handle, put aside by topic.")
                 .build(),
+            // The exporter adds `_total`.
+            webhook_deliveries: meter
+                .u64_counter("webhook_deliveries")
+                .with_description("Attempts to deliver a webhook, by what they came to.")
+                .build(),
+            webhook_pending: gauge("webhook_pending", "Deliveries that are tried now or later."),
+            webhook_dead: gauge("webhook_dead", "Deliveries that are not tried any more."),
             registry,
             _provider: provider,
         })
@@ -92,6 +102,17 @@ impl Meters {
         self.dead_letters.add(1, &[KeyValue::new("topic", topic.to_owned())]);
     }
 
+    /// An attempt to deliver a webhook came to this: `delivered`, `retry`, `dead` or `gone`.
+    pub fn webhook_attempted(&self, outcome: &'static str) {
+        self.webhook_deliveries.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// How many deliveries have not come to their receiver, in all processes.
+    pub fn webhooks(&self, pending: i64, dead: i64) {
+        self.webhook_pending.record(pending, &[]);
+        self.webhook_dead.record(dead, &[]);
+    }
+
     /// Everything in Prometheus' text format.
     ///
     /// # Errors
@@ -113,6 +134,9 @@ mod tests {
         meters.projection("account_balances", 43, 0, Duration::ZERO, false);
         meters.relay(40, 3, Duration::from_millis(500), true);
         meters.dead_letter("payments.events");
+        meters.webhook_attempted("delivered");
+        meters.webhook_attempted("delivered");
+        meters.webhooks(3, 1);
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -125,6 +149,9 @@ mod tests {
             "relay_lag_seconds 0.5",
             "relay_working 1",
             "dead_letters_total{topic=\"payments.events\"} 1",
+            "webhook_deliveries_total{outcome=\"delivered\"} 2",
+            "webhook_pending 3",
+            "webhook_dead 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }

@@ -7,6 +7,7 @@ mod answers;
 mod bad_fields;
 mod bad_requests;
 mod sockets;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +18,27 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use commands::accounts::AccountCommands;
 use commands::context::CommandContext;
-use commands::idempotency::{IdempotencyKey, InFlight};
+use commands::idempotency::{Claim, IdempotencyKey, InFlight, Reply};
 use commands::ports::{
     AccountAt, ChannelAnswer, Charge, EventReader, EventStore, LookUp, Moment, PaymentChannel, RecordedEvent,
     RiskRequest, RiskService, RiskUnavailable, RiskVerdict, StoreError, Stored,
 };
+use commands::publishing::{OutboxMonitor, OutboxStatus};
 use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
 use commands::system_accounts::SystemAccounts;
 use commands::unit::{Receipt, Unit};
+use commands::webhooks::ports::{
+    Change, Deliveries, DeliveryCounts, EndpointChanges, Render, UrlGuard, UrlRefused, WebhookEndpoints,
+    WebhookError,
+};
+use commands::webhooks::{Delivery, DeliveryFilter, DeliveryId, Endpoint};
 use domain::{Account, AccountId, Payment, PaymentId};
 use projections::ports::{AsOf, PaymentFilter, Projection, ProjectionStatus, ReadError, ReadModels};
 use projections::{AccountBalance, AccountEntry, PaymentRow};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, HttpSettings, JsonAnswers, Metrics, router};
+use crate::{Api, HttpSettings, JsonAnswers, Metrics, Webhooks, router};
 
 const REACHED: &str = "SECRET: a request has come through to a port";
 
@@ -130,6 +137,63 @@ impl ReadModels for Untouched {
 }
 
 #[async_trait]
+impl WebhookEndpoints for Untouched {
+    async fn change(&self, _: &Claim, _: &Change, _: &Render) -> Result<Reply, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn endpoints(&self, _: Option<&str>) -> Result<Vec<Endpoint>, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn endpoint(&self, _: Option<&str>, _: &str) -> Result<Endpoint, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn update(&self, _: &str, _: &str, _: &EndpointChanges) -> Result<Endpoint, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn delete(&self, _: &str, _: &str) -> Result<(), WebhookError> {
+        panic!("{REACHED}")
+    }
+}
+
+#[async_trait]
+impl Deliveries for Untouched {
+    async fn deliveries(
+        &self,
+        _: &DeliveryFilter,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<Delivery>, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn resend(&self, _: DeliveryId) -> Result<Delivery, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn resend_dead(&self, _: &str) -> Result<u64, WebhookError> {
+        panic!("{REACHED}")
+    }
+    async fn counts(&self) -> Result<DeliveryCounts, WebhookError> {
+        panic!("{REACHED}")
+    }
+}
+
+/// Refuses what begins with `http://`, and knows of nothing else to refuse.
+struct OnlyTls;
+
+#[async_trait]
+impl UrlGuard for OnlyTls {
+    async fn check(&self, url: &str) -> Result<(), UrlRefused> {
+        if url.starts_with("http://") { Err(UrlRefused("is refused".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl OutboxMonitor for Untouched {
+    async fn status(&self) -> Result<Option<OutboxStatus>, StoreError> {
+        panic!("{REACHED}")
+    }
+}
+
+#[async_trait]
 impl Metrics for Untouched {
     async fn render(&self) -> String {
         panic!("{REACHED}")
@@ -156,6 +220,13 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         store,
         reader: Arc::new(Untouched { runs }),
         read_models: Arc::new(Untouched { runs }),
+        webhooks: Webhooks {
+            endpoints: Arc::new(Untouched { runs }),
+            deliveries: Arc::new(Untouched { runs }),
+            guard: Arc::new(OnlyTls),
+            keep_old_secret: Duration::from_secs(60),
+        },
+        outbox: Arc::new(Untouched { runs }),
         metrics: Arc::new(Untouched { runs }),
         settings,
     }

@@ -1,0 +1,76 @@
+//! Keys and answers of requests that change webhooks: the tables of all requests, in the transaction of
+//! the change.
+
+use commands::idempotency::{Answer, Claim, KeyRecord, Reply};
+use commands::webhooks::ports::WebhookError;
+use sqlx::{PgConnection, Row};
+
+use super::failed;
+
+/// Claims a key. `Some` is the recorded answer: the request was carried out before. While another
+/// transaction claims the same key, this waits for its end.
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    claim: &Claim,
+) -> Result<Option<Reply>, WebhookError> {
+    let claimed = sqlx::query(
+        "insert into idempotency_keys (caller, key, request_hash, trace_id, claimed_at)
+         values ($1, $2, $3, $4, clock_timestamp()) on conflict do nothing",
+    )
+    .bind(claim.key.caller.as_ref())
+    .bind(claim.key.key.as_ref())
+    .bind(claim.request_hash.as_slice())
+    .bind(&claim.trace_id)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    if claimed.rows_affected() == 1 {
+        return Ok(None);
+    }
+    let record = recorded(connection, claim).await.map_err(failed)?;
+    Ok(Some(record.reply_to(claim)?))
+}
+
+async fn recorded(connection: &mut PgConnection, claim: &Claim) -> Result<KeyRecord, sqlx::Error> {
+    let row = sqlx::query(
+        "select k.request_hash, k.trace_id, a.status, a.body, a.position
+           from idempotency_keys k left join idempotency_answers a on a.key = k.key and a.caller = k.caller
+          where k.caller = $1 and k.key = $2",
+    )
+    .bind(claim.key.caller.as_ref())
+    .bind(claim.key.key.as_ref())
+    .fetch_one(connection)
+    .await?;
+    let hash: Vec<u8> = row.try_get(0)?;
+    let request_hash = hash.try_into().map_err(|_| super::unknown("request_hash", "not 32 bytes"))?;
+    let answer = match row.try_get::<Option<i16>, _>(2)? {
+        None => None,
+        Some(status) => Some(Answer {
+            status: u16::try_from(status).unwrap_or(500),
+            body: row.try_get(3)?,
+            position: row.try_get(4)?,
+        }),
+    };
+    Ok(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer })
+}
+
+/// Records the answer of a request whose key this transaction has claimed.
+pub(super) async fn answer(
+    connection: &mut PgConnection,
+    claim: &Claim,
+    answer: Answer,
+) -> Result<Reply, WebhookError> {
+    sqlx::query(
+        "insert into idempotency_answers (caller, key, status, body, position, answered_at)
+         values ($1, $2, $3, $4, $5, clock_timestamp())",
+    )
+    .bind(claim.key.caller.as_ref())
+    .bind(claim.key.key.as_ref())
+    .bind(i16::try_from(answer.status).unwrap_or(i16::MAX))
+    .bind(&answer.body)
+    .bind(answer.position)
+    .execute(connection)
+    .await
+    .map_err(failed)?;
+    Ok(Reply { answer, replayed: false, trace_id: claim.trace_id.clone() })
+}
