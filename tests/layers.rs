@@ -11,6 +11,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("projections", &["domain"]),
     // The two ends of the log: the store behind the commands' ports, the projector behind the folds.
     ("adapter-postgres", &["commands", "domain", "projections"]),
+    // What the log is published to, and who is told: only what the ports say of either.
+    ("adapter-kafka", &["commands"]),
     // Requests go to the commands, questions to the read models.
     ("adapter-http", &["commands", "domain", "projections"]),
     ("adapter-services", &["commands", "domain"]),
@@ -19,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "payments",
         &[
             "adapter-http",
+            "adapter-kafka",
             "adapter-postgres",
             "adapter-services",
             "adapter-telemetry",
@@ -35,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["adapter-postgres", "bench"]),
     ("postgres-es", &["adapter-postgres", "bench"]),
+    ("rdkafka", &["adapter-kafka"]),
     ("axum", &["adapter-http", "adapter-services"]),
     ("standardwebhooks", &["adapter-services"]),
     ("clap", &["payments", "bench"]),

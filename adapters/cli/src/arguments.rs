@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// The read models: how far they are, rebuild them, compare them with the log.
     Projections(ProjectionsArguments),
+    /// The log as it is published to Kafka: how far that is, and whether anybody is at it.
+    Relay(RelayArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.
     Review(ReviewArguments),
     /// Receivers of events: who is registered, what became of sending; send again.
@@ -161,6 +163,27 @@ pub(crate) enum ProjectionsTool {
     },
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status: 0 all is well, 1 it could not be done, 2 wrong usage, 3 nobody publishes the log.\n\n\
+Examples:\n  payments relay --data-dir ./payments-data status\n  payments relay status --json | jq .lag")]
+pub(crate) struct RelayArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    #[command(subcommand)]
+    pub(crate) tool: RelayTool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayTool {
+    /// How far the log is published, how far behind that is, and whether a process is at it.
+    Status {
+        /// Tell it as a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Prints `ready http://HOST:PORT` on stdout when it serves; logs go to stderr.\n\n\
@@ -195,7 +218,7 @@ Example:\n  DATABASE_URL=postgres://payments@db/payments payments serve --roles 
 pub(crate) struct ServeArguments {
     /// What this process does: `api` answers requests and drives their payments, `saga` takes up
     /// payments that another process left, `projector` keeps the read models up with the log, `notifier`
-    /// sends webhooks.
+    /// sends webhooks, `relay` publishes the log to Kafka.
     #[arg(long, value_delimiter = ',', default_value = "api,saga,projector,notifier")]
     pub(crate) roles: Vec<Role>,
     /// Where the API listens; without the role `api` only /healthz, /readyz and /metrics are there.
@@ -223,6 +246,8 @@ pub(crate) enum Role {
     Projector,
     /// Webhooks to whoever has registered for events.
     Notifier,
+    /// The log published to Kafka.
+    Relay,
 }
 
 #[derive(Debug, Args)]

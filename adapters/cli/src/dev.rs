@@ -6,6 +6,8 @@ use adapter_postgres::embedded::{ClusterSettings, EmbeddedPostgres};
 use adapter_services::sandbox::{Sandbox, SandboxSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::arguments::DevArguments;
@@ -90,12 +92,12 @@ impl Dev {
         let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
-        let (asked, asking) = watch::channel(false);
-        let notifying = engine.notifier_role(asking);
-        let stop = async move {
-            stop.await;
-            asked.send_replace(true);
-        };
+        // Tasks of their own: what they do for others is no part of what serving waits for.
+        let (mut telling, end) = (JoinSet::new(), CancellationToken::new());
+        telling.spawn(engine.notifier_role(end.clone()));
+        if let Some(relay) = engine.relay_role(end.clone()) {
+            telling.spawn(relay);
+        }
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -109,7 +111,11 @@ impl Dev {
             let recovering = async {
                 tokio::select! { () = background => {}, () = supervising => {} }
             };
-            tokio::join!(serving, recovering, notifying);
+            tokio::join!(serving, recovering);
+        }
+        end.cancel();
+        while let Some(ended) = telling.join_next().await {
+            ended?;
         }
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
+use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
+use adapter_postgres::outbox::PostgresOutbox;
 use adapter_postgres::projector::{Progress, Projector};
 use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
@@ -20,17 +22,18 @@ use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
 use commands::ports::{AnswerFormat, EventReader, EventStore};
+use commands::publishing::{Outbox, OutboxMonitor};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
 use commands::webhooks::ports::{AttemptMeter, Deliveries, DeliveryCounts};
 use commands::webhooks::schedule::Outcome;
 use projections::ports::ReadModels;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::notifier::{self, NotifierRole};
-use crate::settings::Settings;
+use crate::settings::{Services, Settings};
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
 /// whose outcome stays unknown must not keep the others from being taken up.
@@ -57,6 +60,7 @@ pub(crate) struct Engine {
     keep_answers: Duration,
     projector: Option<Projector>,
     notifier: Option<NotifierRole>,
+    relay: Option<Relay>,
 }
 
 impl Engine {
@@ -71,24 +75,13 @@ impl Engine {
         };
         let store = PostgresEventStore::start(&database, store_settings);
         let log = EventLog::new(&database).told_of(store.positions());
+        let outbox = PostgresOutbox::new(&database).told_of(store.positions());
+        let monitor: Arc<dyn OutboxMonitor> = Arc::new(outbox.clone());
         let progress = Progress::default();
         let projector = Projector::new(&database, progress.clone()).told_of(store.positions());
         let read_models: Arc<dyn ReadModels> = Arc::new(PostgresReadModels::new(&database, progress));
         let store: Arc<dyn EventStore> = Arc::new(store);
-        let breaker = BreakerSettings {
-            failures_to_open: settings.services.breaker_failures,
-            open_for: Duration::from_millis(settings.services.breaker_open_ms),
-        };
-        let risk = HttpRisk::new(&RiskSettings {
-            base_url: neighbours.risk_url.clone(),
-            timeout: Duration::from_millis(settings.services.risk_timeout_ms),
-            breaker,
-        })?;
-        let channel = HttpChannel::new(&ChannelSettings {
-            base_url: neighbours.channel_url.clone(),
-            timeout: Duration::from_millis(settings.services.channel_timeout_ms),
-            breaker,
-        })?;
+        let (risk, channel) = services(neighbours, &settings.services)?;
         let format: Arc<dyn AnswerFormat> = Arc::new(JsonAnswers);
         let system = Arc::new(SystemAccounts::starting_at(random_shard()));
         let in_flight = InFlight::default();
@@ -106,6 +99,7 @@ impl Engine {
             meters: Meters::start()?,
             read_models: Arc::clone(&read_models),
             webhooks: PostgresWebhooks::new(&database),
+            outbox: Arc::clone(&monitor),
         });
         let reader: Arc<dyn EventReader> = Arc::new(log);
         let meter = Arc::clone(&measured) as Arc<dyn AttemptMeter>;
@@ -117,10 +111,13 @@ impl Engine {
             reader,
             webhooks,
             metrics: measured,
+            outbox: monitor,
             read_models,
             settings: http_settings(settings),
         };
+        let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
+            relay: settings.kafka.connection()?.map(|kafka| Relay::new(outbox, kafka)),
             api,
             saga,
             open_payments: Arc::new(OpenPaymentScan::new(&database)),
@@ -162,7 +159,7 @@ impl Engine {
     /// Sends webhooks until it is told to stop, and ends when what is under way has ended; once.
     pub(crate) fn notifier_role(
         &mut self,
-        stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let notifier = self.notifier.take();
         async move {
@@ -170,6 +167,14 @@ impl Engine {
                 notifier.run(stop).await;
             }
         }
+    }
+
+    /// Publishes the log until it is told to stop, where there is a Kafka to publish it to; once.
+    pub(crate) fn relay_role(
+        &mut self,
+        stop: CancellationToken,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.relay.take().map(|relay| relay.run(stop))
     }
 
     /// Forgets requests that were answered long ago.
@@ -217,6 +222,7 @@ struct Measured {
     meters: Meters,
     read_models: Arc<dyn ReadModels>,
     webhooks: PostgresWebhooks,
+    outbox: Arc<dyn OutboxMonitor>,
 }
 
 impl AttemptMeter for Measured {
@@ -229,7 +235,12 @@ impl AttemptMeter for Measured {
 impl Metrics for Measured {
     async fn render(&self) -> String {
         let status = tokio::time::timeout(METRICS_PATIENCE, self.read_models.status()).await;
-        // Without the database there is no news of the projections; the last values stay.
+        // Without the database there is no news of either; the last values stay.
+        let outbox = tokio::time::timeout(METRICS_PATIENCE, self.outbox.status()).await;
+        if let Ok(Ok(Some(outbox))) = outbox {
+            let waiting = Duration::from_millis(outbox.lag_ms);
+            self.meters.relay(outbox.position, outbox.lag(), waiting, outbox.working);
+        }
         for status in status.into_iter().flatten().flatten() {
             let stopped = status.failure.is_some();
             let waiting = Duration::from_millis(status.lag_ms);
@@ -244,6 +255,25 @@ impl Metrics for Measured {
             String::new()
         })
     }
+}
+
+/// The services outside, each with a breaker of its own.
+fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, HttpChannel), Failure> {
+    let breaker = BreakerSettings {
+        failures_to_open: settings.breaker_failures,
+        open_for: Duration::from_millis(settings.breaker_open_ms),
+    };
+    let risk = HttpRisk::new(&RiskSettings {
+        base_url: neighbours.risk_url.clone(),
+        timeout: Duration::from_millis(settings.risk_timeout_ms),
+        breaker,
+    })?;
+    let channel = HttpChannel::new(&ChannelSettings {
+        base_url: neighbours.channel_url.clone(),
+        timeout: Duration::from_millis(settings.channel_timeout_ms),
+        breaker,
+    })?;
+    Ok((risk, channel))
 }
 
 fn http_settings(settings: &Settings) -> HttpSettings {

@@ -12,6 +12,7 @@ mod notifier;
 mod output;
 mod progress;
 mod projections;
+mod relay;
 mod replay;
 mod review;
 mod sandbox;
@@ -56,7 +57,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
         Command::Demo(options) => demo::run(options, settings).await?,
         Command::Events(options) => return events::run(options).await,
-        Command::Replay(options) => return replay::run(options).await,
+        Command::Replay(options) => return replay::run(options, &settings).await,
+        Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
         Command::Webhooks(options) => return webhooks::run(options).await,

@@ -14,14 +14,14 @@ use adapter_http::Webhooks as WebhooksApi;
 use adapter_postgres::database::Database;
 use adapter_postgres::inbox::Inbox;
 use adapter_postgres::webhooks::{PostgresWebhooks, WebhookEffect};
-use adapter_services::guard::Guard;
 use adapter_services::webhook::HttpWebhooks;
 use async_trait::async_trait;
 use commands::consuming::{HandleError, Handler, Source};
 use commands::ports::{EventReader, RecordedEvent};
 use commands::webhooks::ports::AttemptMeter;
 use commands::webhooks::{Notifier, NotifierSettings, RetrySchedule};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::settings::Webhooks;
@@ -59,7 +59,7 @@ pub(crate) fn parts(
     meter: Arc<dyn AttemptMeter>,
     settings: &Webhooks,
 ) -> Result<(WebhooksApi, NotifierRole), Failure> {
-    let guard = Guard::allowing(&settings.allowed_networks)?;
+    let guard = settings.guard()?;
     let webhooks = Arc::new(PostgresWebhooks::new(database));
     let wake = Arc::new(Notify::new());
     let timeout = Duration::from_millis(settings.timeout_ms);
@@ -95,16 +95,16 @@ pub(crate) fn parts(
 
 impl NotifierRole {
     /// Works until it is told to stop, and ends when what is under way has ended.
-    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let Self { told, log, notifier, webhooks, keep } = self;
         let feeding = async {
             tokio::select! {
                 () = feed_from_log(&told, &*log) => {}
                 () = forgetting(&webhooks, keep) => {}
-                () = stopped(stop.clone()) => {}
+                () = stop.cancelled() => {}
             }
         };
-        tokio::join!(feeding, notifier.run(stopped(stop.clone())));
+        tokio::join!(feeding, notifier.run(stop.cancelled()));
     }
 }
 
@@ -179,11 +179,6 @@ async fn forgetting(webhooks: &PostgresWebhooks, keep: Duration) {
         }
         tokio::time::sleep(FORGET_INTERVAL).await;
     }
-}
-
-/// Completes when it is time to stop; a sender that is gone means the same.
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
 fn hours(hours: u64) -> Duration {

@@ -1,14 +1,15 @@
-//! `payments replay`: events of the log told again, in order, to whoever reads standard output.
+//! `payments replay`: events of the log told again, in order, to whoever reads standard output or a topic.
 //!
 //! Start at [`tell_again`].
 //!
-//! **Invariant:** a replay has a reader of the log and a writer of bytes, and nothing else: by its types
-//! it cannot reach a channel, a webhook, or the log.
+//! **Invariant:** a replay has a reader of the log and a writer of bytes or the producer of one topic, and
+//! nothing else: by its types it cannot reach a channel, a webhook, or the log.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use adapter_kafka::replay::Replay;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::projector::rebuild::Watcher;
 use commands::cloud_event::{CloudEvent, TYPE_PREFIX};
@@ -20,6 +21,7 @@ use crate::arguments::ReplayArguments;
 use crate::connect::connect;
 use crate::output::nobody_reads;
 use crate::progress::Progress;
+use crate::settings::Settings;
 use crate::stretch::Stretch;
 
 /// Which events are told again.
@@ -31,7 +33,13 @@ struct Wanted {
 /// How many of each type.
 type Counts = BTreeMap<String, u64>;
 
-pub(crate) async fn run(options: ReplayArguments) -> Result<ExitCode, Failure> {
+/// Where events are told again.
+enum Listener<'a> {
+    Bytes(&'a mut (dyn Write + Send)),
+    Topic(&'a Replay),
+}
+
+pub(crate) async fn run(options: ReplayArguments, settings: &Settings) -> Result<ExitCode, Failure> {
     options.stretch.check();
     let log = EventLog::new(&connect(&options.database).await?);
     let stretch = Stretch::of(options.stretch, &log).await?;
@@ -43,13 +51,26 @@ pub(crate) async fn run(options: ReplayArguments) -> Result<ExitCode, Failure> {
     let progress = Progress::new()?;
     if options.dry_run {
         progress.phase("counting");
-        let told = tell_again(&log, stretch, &wanted, &mut io::sink(), &progress).await?;
+        let told = tell_again(&log, stretch, &wanted, Listener::Bytes(&mut io::sink()), &progress).await?;
         drop(progress);
         summary(&mut io::stdout(), "would be sent", stretch, &told, options.json)?;
+    } else if let Some(topic) = &options.to_kafka {
+        let kafka = settings.kafka.connection()?;
+        let kafka = kafka.ok_or("--to-kafka needs kafka.brokers (PAYMENTS_KAFKA__BROKERS)")?;
+        let replay = Replay::to(&kafka, topic, options.force).await?;
+        progress.phase("replaying");
+        let told = tell_again(&log, stretch, &wanted, Listener::Topic(&replay), &progress).await?;
+        let kept = replay.finish().await?;
+        drop(progress);
+        // The topic's count, not that of what was handed over: the two are compared here.
+        if kept != told.values().sum::<u64>() {
+            return Err(format!("the topic keeps {kept} of the events that were sent").into());
+        }
+        summary(&mut io::stdout(), &format!("sent to {topic}"), stretch, &told, options.json)?;
     } else {
         progress.phase("replaying");
         let mut output = BufWriter::new(io::stdout());
-        match tell_again(&log, stretch, &wanted, &mut output, &progress).await {
+        match tell_again(&log, stretch, &wanted, Listener::Bytes(&mut output), &progress).await {
             Ok(told) => {
                 drop(progress);
                 summary(&mut io::stderr(), "sent", stretch, &told, options.json)?;
@@ -61,22 +82,29 @@ pub(crate) async fn run(options: ReplayArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the wanted events of a stretch, a CloudEvent each line; counts them.
+/// Tells the wanted events of a stretch, a CloudEvent each; counts them.
 async fn tell_again(
     log: &dyn EventReader,
     mut stretch: Stretch,
     wanted: &Wanted,
-    output: &mut impl Write,
+    mut listener: Listener<'_>,
     progress: &Progress,
 ) -> Result<Counts, Failure> {
     let before = stretch.next() - 1;
     let mut counts: Counts = wanted.types.iter().map(|name| (name.clone(), 0)).collect();
     while let Some(events) = stretch.page(log).await? {
         for event in events.iter().filter(|event| wanted.has(event)) {
-            writeln!(output, "{}", CloudEvent::of(event)?.replayed().line()?)?;
+            match &mut listener {
+                Listener::Bytes(output) => {
+                    writeln!(output, "{}", CloudEvent::of(event)?.replayed().line()?)?;
+                }
+                Listener::Topic(replay) => replay.tell(event).await?,
+            }
             *counts.entry(event.event_type.clone()).or_default() += 1;
         }
-        output.flush()?;
+        if let Listener::Bytes(output) = &mut listener {
+            output.flush()?;
+        }
         progress.at(stretch.next() - 1 - before, stretch.to() - before);
     }
     Ok(counts)

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::arguments::{Role, ServeArguments};
@@ -27,10 +27,13 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
-    let (stopped, stopping) = watch::channel(false);
-    let mut notifying = JoinSet::new();
+    let (mut draining, stop) = (JoinSet::new(), CancellationToken::new());
+    if options.roles.contains(&Role::Relay) {
+        let relay = engine.relay_role(stop.clone());
+        draining.spawn(relay.ok_or("the role `relay` needs kafka.brokers (PAYMENTS_KAFKA__BROKERS)")?);
+    }
     if options.roles.contains(&Role::Notifier) {
-        notifying.spawn(engine.notifier_role(stopping));
+        draining.spawn(engine.notifier_role(stop.clone()));
     }
     // Every process tells how it is, whatever it does.
     engine.api.settings.only_health = !options.roles.contains(&Role::Api);
@@ -38,13 +41,10 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
-    let stop = async move {
-        shutdown.requested().await;
-        stopped.send_replace(true);
-    };
-    let drained = adapter_http::serve(listener, engine.api, stop).await;
-    // Webhooks on their way come to their end, which their time limit bounds.
-    notifying.join_all().await;
+    let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
+    stop.cancel();
+    // What is under way to others is waited for; each bounds that by itself.
+    while draining.join_next().await.is_some() {}
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

@@ -48,6 +48,17 @@ struct Ready {
     status: &'static str,
     database: &'static str,
     projections: Vec<ProjectionHealth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<RelayHealth>,
+}
+
+/// How far the log is published, where it is.
+#[derive(Serialize)]
+struct RelayHealth {
+    position: i64,
+    lag: i64,
+    lag_ms: u64,
+    working: bool,
 }
 
 /// Everything that is measured, in Prometheus' text format.
@@ -69,11 +80,19 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
         Ok(true) => {}
         Ok(false) | Err(_) => return Err(not_ready("The database does not answer.")),
     }
-    // A projection that is behind or stopped keeps no payment from being made: it is told, no more.
+    // A projection or a relay that is behind or stopped keeps no payment from being made: it is told, no more.
     let status = tokio::time::timeout(PATIENCE, shared.api.read_models.status()).await;
     let Ok(Ok(status)) = status else { return Err(not_ready("The read models do not answer.")) };
     let projections = status.into_iter().map(health_of).collect();
-    let body = json_text(&Ready { status: "ready", database: "up", projections });
+    let outbox = tokio::time::timeout(PATIENCE, shared.api.outbox.status()).await;
+    let Ok(Ok(outbox)) = outbox else { return Err(not_ready("The outbox does not answer.")) };
+    let relay = outbox.map(|outbox| RelayHealth {
+        position: outbox.position,
+        lag: outbox.lag(),
+        lag_ms: outbox.lag_ms,
+        working: outbox.working,
+    });
+    let body = json_text(&Ready { status: "ready", database: "up", projections, relay });
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 

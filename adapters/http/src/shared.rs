@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::ports::{EventReader, EventStore};
+use commands::publishing::OutboxMonitor;
 use commands::saga::PaymentSaga;
 use commands::webhooks::ports::{Deliveries, UrlGuard, WebhookEndpoints};
 use projections::ports::ReadModels;
@@ -32,6 +33,8 @@ pub struct Api {
     pub read_models: Arc<dyn ReadModels>,
     /// Receivers of events.
     pub webhooks: Webhooks,
+    /// How far the log is published.
+    pub outbox: Arc<dyn OutboxMonitor>,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.

@@ -11,6 +11,7 @@
 //! | [`log`] | reading the log by position, by payment, by event |
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
+//! | [`outbox`] | the log as it is published: who does it, and how far that is |
 //! | [`open_payments`] | payments that nobody has settled yet, found from the log |
 //! | [`webhooks`] | endpoints of webhooks and what is delivered to them |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
@@ -26,6 +27,7 @@ pub mod import;
 pub mod inbox;
 pub mod log;
 pub mod open_payments;
+pub mod outbox;
 pub mod projector;
 pub mod read_models;
 pub mod store;

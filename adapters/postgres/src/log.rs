@@ -98,12 +98,7 @@ impl EventReader for EventLog {
     }
 
     async fn behind(&self, position: i64, limit: u32) -> Result<Vec<RecordedEvent>, StoreError> {
-        let query = concat!(
-            "select ",
-            event_columns!(),
-            " from events e where e.position > $1 order by e.position limit $2"
-        );
-        self.read(sqlx::query(query).bind(position).bind(i64::from(limit))).await
+        self.read(sqlx::query(BEHIND).bind(position).bind(i64::from(limit))).await
     }
 
     async fn event(&self, event_id: &str) -> Result<Option<RecordedEvent>, StoreError> {
@@ -152,7 +147,12 @@ select ",
  order by e.position"
 );
 
-fn recorded_event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
+/// Events behind a position, at most so many, for [`recorded_event`].
+pub(crate) const BEHIND: &str =
+    concat!("select ", event_columns!(), " from events e where e.position > $1 order by e.position limit $2");
+
+/// An event of a query with `event_columns`.
+pub(crate) fn recorded_event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
     Ok(RecordedEvent {
         position: row.try_get(0)?,
         sequence: row.try_get(1)?,

@@ -20,6 +20,11 @@ pub struct Meters {
     webhook_deliveries: Counter<u64>,
     webhook_pending: Gauge<i64>,
     webhook_dead: Gauge<i64>,
+    relay_position: Gauge<i64>,
+    relay_lag: Gauge<i64>,
+    relay_lag_seconds: Gauge<f64>,
+    relay_working: Gauge<i64>,
+    dead_letters: Counter<u64>,
 }
 
 impl Meters {
@@ -57,6 +62,17 @@ impl Meters {
                 .build(),
             webhook_pending: gauge("webhook_pending", "Deliveries that are tried now or later."),
             webhook_dead: gauge("webhook_dead", "Deliveries that are not tried any more."),
+            relay_position: gauge("relay_position", "Position up to which the log is published."),
+            relay_lag: gauge("relay_lag", "Events of the log that are not published yet."),
+            relay_lag_seconds: meter
+                .f64_gauge("relay_lag_seconds")
+                .with_description("How long the first event that is not published has waited; 0 at the head.")
+                .build(),
+            relay_working: gauge("relay_working", "1 while a process publishes the log."),
+            dead_letters: meter
+                .u64_counter("dead_letters")
+                .with_description("Messages that no handler can handle, put aside by topic.")
+                .build(),
             registry,
             _provider: provider,
         })
@@ -83,6 +99,20 @@ impl Meters {
         self.webhook_dead.record(dead, &[]);
     }
 
+    /// How far the log is published: position, events behind it, how long the first of them has waited,
+    /// whether a process is at it.
+    pub fn relay(&self, position: i64, lag: i64, waiting: Duration, working: bool) {
+        self.relay_position.record(position, &[]);
+        self.relay_lag.record(lag, &[]);
+        self.relay_lag_seconds.record(waiting.as_secs_f64(), &[]);
+        self.relay_working.record(i64::from(working), &[]);
+    }
+
+    /// A message of a topic was put aside.
+    pub fn dead_letter(&self, topic: &str) {
+        self.dead_letters.add(1, &[KeyValue::new("topic", topic.to_owned())]);
+    }
+
     /// Everything in Prometheus' text format.
     ///
     /// # Errors
@@ -97,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_measured_has_the_names_of_the_contract() {
+    fn what_is_measured_has_its_names() {
         let meters = Meters::start().unwrap();
         meters.projection("payments", 41, 2, Duration::from_secs(3), false);
         meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
@@ -105,6 +135,8 @@ mod tests {
         meters.webhook_attempted("delivered");
         meters.webhook_attempted("delivered");
         meters.webhooks(3, 1);
+        meters.relay(40, 3, Duration::from_millis(500), true);
+        meters.dead_letter("payments.events");
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -115,6 +147,11 @@ mod tests {
             "webhook_deliveries_total{outcome=\"delivered\"} 2",
             "webhook_pending 3",
             "webhook_dead 1",
+            "relay_position 40",
+            "relay_lag 3",
+            "relay_lag_seconds 0.5",
+            "relay_working 1",
+            "dead_letters_total{topic=\"payments.events\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }

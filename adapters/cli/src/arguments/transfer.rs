@@ -67,12 +67,17 @@ pub(crate) struct ImportArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line is an event as a CloudEvent 1.0, marked \"replay\":true. Nothing but standard output is written to: \
-a replay cannot reach a risk service, a payment channel, a webhook or the log.\n\n\
+Each line is an event as a CloudEvent 1.0, marked \"replay\":true. Nothing but standard output, or the topic, is \
+written to: a replay cannot reach a risk service, a payment channel, a webhook or the log.\n\n\
+With --to-kafka the events are messages of CloudEvents' binary mode with the header ce_replay: true, in the \
+order of the log. The topic is made where it is missing. The cluster is that of the settings \
+(PAYMENTS_KAFKA__BROKERS). The topics that the log is published to are refused unless forced: consumers of \
+ours let a replay pass, others see events twice.\n\n\
 Exit status: 0 all is well, 1 it could not be done, 2 wrong usage.\n\n\
 Examples:\n  payments replay --dry-run\n  \
 payments replay --from 1000 --type PaymentCompleted --type PaymentFailed | my-consumer\n  \
-payments replay --data-dir ./payments-data --aggregate PAY_42 | jq .type")]
+payments replay --data-dir ./payments-data --aggregate PAY_42 | jq .type\n  \
+payments replay --from 1 --to-kafka payments.rebuild-2026")]
 pub(crate) struct ReplayArguments {
     #[command(flatten)]
     pub(crate) database: DatabaseArguments,
@@ -84,6 +89,12 @@ pub(crate) struct ReplayArguments {
     /// Only events of this account or payment.
     #[arg(long, value_name = "ID")]
     pub(crate) aggregate: Option<String>,
+    /// Send them to this topic of Kafka instead of standard output.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) to_kafka: Option<String>,
+    /// Send them even to a topic that the log is published to.
+    #[arg(long, requires = "to_kafka")]
+    pub(crate) force: bool,
     /// Count what would be sent and send nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

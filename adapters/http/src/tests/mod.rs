@@ -23,6 +23,7 @@ use commands::ports::{
     AccountAt, ChannelAnswer, Charge, EventReader, EventStore, LookUp, Moment, PaymentChannel, RecordedEvent,
     RiskRequest, RiskService, RiskUnavailable, RiskVerdict, StoreError, Stored,
 };
+use commands::publishing::{OutboxMonitor, OutboxStatus};
 use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
 use commands::system_accounts::SystemAccounts;
 use commands::unit::{Receipt, Unit};
@@ -175,6 +176,13 @@ impl Deliveries for Untouched {
     }
 }
 
+#[async_trait]
+impl OutboxMonitor for Untouched {
+    async fn status(&self) -> Result<Option<OutboxStatus>, StoreError> {
+        panic!("{REACHED}")
+    }
+}
+
 /// Refuses what begins with `http://`, and knows of nothing else to refuse.
 struct OnlyTls;
 
@@ -212,6 +220,7 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         store,
         reader: Arc::new(Untouched { runs }),
         read_models: Arc::new(Untouched { runs }),
+        outbox: Arc::new(Untouched { runs }),
         webhooks: Webhooks {
             endpoints: Arc::new(Untouched { runs }),
             deliveries: Arc::new(Untouched { runs }),
