@@ -79,7 +79,13 @@ async fn each_event_comes_whenever_postgres_is_killed() {
         let pays = (0..100).map(|n| Payment::of(&format!("u{}", n % 10), &name(n), "0.01"));
         join_all(pays.map(async |payment| scene.client.pay(&payment).await)).await;
         // Some of them are on their way now.
+        let before = started_at(&scene).await;
         signal("KILL", scene.postmaster_pid());
+        eventually("another one has started", async || {
+            let now = started_at(&scene).await;
+            now.is_some() && now != before
+        })
+        .await;
         scene.client.ready(PATIENCE).await;
     }
     scene.settled().await;
@@ -89,6 +95,13 @@ async fn each_event_comes_whenever_postgres_is_killed() {
     let came: BTreeSet<String> = receiver.received().iter().map(|got| got.id().to_owned()).collect();
     assert_eq!(came, books, "none is missing, none is made up");
     scene.end().await;
+}
+
+/// When the PostgreSQL that answers has started.
+async fn started_at(scene: &Scene) -> Option<String> {
+    let mut connection = PgConnection::connect(&scene.database_url()).await.ok()?;
+    let query = sqlx::query_scalar("select pg_postmaster_start_time()::text");
+    query.fetch_one(&mut connection).await.ok()
 }
 
 /// The events of the log that say that a payment is completed.

@@ -7,9 +7,9 @@
 //! | [`ports`] | what the handlers call: event store, risk service, payment channel, answer format |
 //! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
 //! | [`consuming`] | handling events once, whoever tells of them |
-//! | [`publishing`] | the log as an outbox, for whoever publishes it |
 //! | [`shown`] | what an event says, as whoever is outside sees it |
 //! | [`webhooks`] | telling receivers outside of events: whom, what, when again |
+//! | [`publishing`] | the log as an outbox, for whoever publishes it |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |

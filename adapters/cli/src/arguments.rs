@@ -244,10 +244,10 @@ pub(crate) enum Role {
     Saga,
     /// Balances, statements and payments as they are read.
     Projector,
-    /// The log published to Kafka.
-    Relay,
     /// Webhooks to whoever has registered for events.
     Notifier,
+    /// The log published to Kafka.
+    Relay,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use adapter_postgres::embedded::{ClusterSettings, EmbeddedPostgres};
 use adapter_services::sandbox::{Sandbox, SandboxSettings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -91,14 +92,12 @@ impl Dev {
         let Self { mut engine, listener, sandbox, postgres } = self;
         let (stopped, mut stopping) = watch::channel(false);
         let background = engine.background();
-        let stop_others = CancellationToken::new();
-        let relay = engine.relay_role(stop_others.clone()).map(tokio::spawn);
-        let notifying = engine.notifier_role(stop_others.clone());
-        let asked = stop_others.clone();
-        let stop = async move {
-            stop.await;
-            asked.cancel();
-        };
+        // Tasks of their own: what they do for others is no part of what serving waits for.
+        let (mut telling, end) = (JoinSet::new(), CancellationToken::new());
+        telling.spawn(engine.notifier_role(end.clone()));
+        if let Some(relay) = engine.relay_role(end.clone()) {
+            telling.spawn(relay);
+        }
         {
             let serving = async {
                 let drained = adapter_http::serve(listener, engine.api, stop).await;
@@ -112,11 +111,11 @@ impl Dev {
             let recovering = async {
                 tokio::select! { () = background => {}, () = supervising => {} }
             };
-            tokio::join!(serving, recovering, notifying);
+            tokio::join!(serving, recovering);
         }
-        stop_others.cancel();
-        if let Some(relay) = relay {
-            relay.await?;
+        end.cancel();
+        while let Some(ended) = telling.join_next().await {
+            ended?;
         }
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;

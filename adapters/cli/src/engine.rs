@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::notifier::{self, NotifierRole, ToldBy};
-use crate::settings::Settings;
+use crate::settings::{Services, Settings};
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
 /// whose outcome stays unknown must not keep the others from being taken up.
@@ -60,8 +60,8 @@ pub(crate) struct Engine {
     answered_requests: AnsweredRequests,
     keep_answers: Duration,
     projector: Option<Projector>,
-    relay: Option<Relay>,
     notifier: Option<NotifierRole>,
+    relay: Option<Relay>,
 }
 
 impl Engine {
@@ -82,20 +82,7 @@ impl Engine {
         let projector = Projector::new(&database, progress.clone()).told_of(store.positions());
         let read_models: Arc<dyn ReadModels> = Arc::new(PostgresReadModels::new(&database, progress));
         let store: Arc<dyn EventStore> = Arc::new(store);
-        let breaker = BreakerSettings {
-            failures_to_open: settings.services.breaker_failures,
-            open_for: Duration::from_millis(settings.services.breaker_open_ms),
-        };
-        let risk = HttpRisk::new(&RiskSettings {
-            base_url: neighbours.risk_url.clone(),
-            timeout: Duration::from_millis(settings.services.risk_timeout_ms),
-            breaker,
-        })?;
-        let channel = HttpChannel::new(&ChannelSettings {
-            base_url: neighbours.channel_url.clone(),
-            timeout: Duration::from_millis(settings.services.channel_timeout_ms),
-            breaker,
-        })?;
+        let (risk, channel) = services(neighbours, &settings.services)?;
         let format: Arc<dyn AnswerFormat> = Arc::new(JsonAnswers);
         let system = Arc::new(SystemAccounts::starting_at(random_shard()));
         let in_flight = InFlight::default();
@@ -112,8 +99,8 @@ impl Engine {
         let measured = Arc::new(Measured {
             meters: Meters::start()?,
             read_models: Arc::clone(&read_models),
-            outbox: Arc::clone(&monitor),
             webhooks: PostgresWebhooks::new(&database),
+            outbox: Arc::clone(&monitor),
         });
         let reader: Arc<dyn EventReader> = Arc::new(log);
         let kafka = settings.kafka.connection()?;
@@ -175,14 +162,6 @@ impl Engine {
         }
     }
 
-    /// Publishes the log until it is told to stop, where there is a Kafka to publish it to; once.
-    pub(crate) fn relay_role(
-        &mut self,
-        stop: CancellationToken,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        self.relay.take().map(|relay| relay.run(stop))
-    }
-
     /// Sends webhooks until it is told to stop, and ends when what is under way has ended; once.
     pub(crate) fn notifier_role(
         &mut self,
@@ -194,6 +173,14 @@ impl Engine {
                 notifier.run(stop).await;
             }
         }
+    }
+
+    /// Publishes the log until it is told to stop, where there is a Kafka to publish it to; once.
+    pub(crate) fn relay_role(
+        &mut self,
+        stop: CancellationToken,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.relay.take().map(|relay| relay.run(stop))
     }
 
     /// Forgets requests that were answered long ago.
@@ -240,8 +227,8 @@ impl Engine {
 struct Measured {
     meters: Meters,
     read_models: Arc<dyn ReadModels>,
-    outbox: Arc<dyn OutboxMonitor>,
     webhooks: PostgresWebhooks,
+    outbox: Arc<dyn OutboxMonitor>,
 }
 
 impl Watch for Measured {
@@ -280,6 +267,25 @@ impl Metrics for Measured {
             String::new()
         })
     }
+}
+
+/// The services outside, each with a breaker of its own.
+fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, HttpChannel), Failure> {
+    let breaker = BreakerSettings {
+        failures_to_open: settings.breaker_failures,
+        open_for: Duration::from_millis(settings.breaker_open_ms),
+    };
+    let risk = HttpRisk::new(&RiskSettings {
+        base_url: neighbours.risk_url.clone(),
+        timeout: Duration::from_millis(settings.risk_timeout_ms),
+        breaker,
+    })?;
+    let channel = HttpChannel::new(&ChannelSettings {
+        base_url: neighbours.channel_url.clone(),
+        timeout: Duration::from_millis(settings.channel_timeout_ms),
+        breaker,
+    })?;
+    Ok((risk, channel))
 }
 
 fn http_settings(settings: &Settings) -> HttpSettings {

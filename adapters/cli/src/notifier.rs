@@ -16,7 +16,6 @@ use adapter_kafka::consumer::{Consumer, Watch};
 use adapter_postgres::database::Database;
 use adapter_postgres::inbox::Inbox;
 use adapter_postgres::webhooks::{PostgresWebhooks, WebhookEffect};
-use adapter_services::guard::Guard;
 use adapter_services::webhook::HttpWebhooks;
 use async_trait::async_trait;
 use commands::consuming::{HandleError, Handler, Source};
@@ -70,7 +69,7 @@ pub(crate) fn parts(
     meter: Arc<dyn AttemptMeter>,
     settings: &Webhooks,
 ) -> Result<(WebhooksApi, NotifierRole), Failure> {
-    let guard = Guard::allowing(&settings.allowed_networks)?;
+    let guard = settings.guard()?;
     let webhooks = Arc::new(PostgresWebhooks::new(database));
     let wake = Arc::new(Notify::new());
     let timeout = Duration::from_millis(settings.timeout_ms);

@@ -27,7 +27,6 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
-    // These have something under way with others when the process stops.
     let (mut draining, stop) = (JoinSet::new(), CancellationToken::new());
     if options.roles.contains(&Role::Relay) {
         let relay = engine.relay_role(stop.clone());
@@ -42,13 +41,10 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
     announce(listener.local_addr()?);
-    let stopping = async move {
-        shutdown.requested().await;
-        stop.cancel();
-    };
-    let drained = adapter_http::serve(listener, engine.api, stopping).await;
+    let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
+    stop.cancel();
     // What is under way to others is waited for; each bounds that by itself.
-    draining.join_all().await;
+    while draining.join_next().await.is_some() {}
     tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
     Ok(())
 }

@@ -3,12 +3,12 @@
 //! `PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS=5000` is `payment_timeout_ms` under `[saga]`.
 
 mod kafka;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use adapter_services::guard::{Guard, NotANetwork};
 use adapter_services::sandbox::Behaviour;
 use adapter_telemetry::LogFormat;
 use commands::saga::SagaSettings;
@@ -19,10 +19,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::kafka::Kafka;
-/// Most attempts that a webhook may be retried.
-const MOST_PAUSES: usize = 50;
-/// The longest pause between two of them: 30 days.
-const LONGEST_PAUSE_MS: u64 = 30 * 24 * 3_600_000;
+pub(crate) use self::webhooks::Webhooks;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,8 +31,8 @@ pub(crate) struct Settings {
     pub(crate) idempotency: Idempotency,
     pub(crate) store: Store,
     pub(crate) services: Services,
-    pub(crate) kafka: Kafka,
     pub(crate) webhooks: Webhooks,
+    pub(crate) kafka: Kafka,
     pub(crate) sandbox: Behaviour,
 }
 
@@ -96,27 +93,6 @@ pub(crate) struct Services {
     pub(crate) breaker_open_ms: u64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Webhooks {
-    /// Longest time of one attempt, connecting included.
-    pub(crate) timeout_ms: u64,
-    /// Pauses after each attempt that failed; behind the last the delivery is dead.
-    pub(crate) retry_pauses_ms: Vec<u64>,
-    /// Most attempts under way to one endpoint, in all processes.
-    pub(crate) max_per_endpoint: u32,
-    /// Most attempts under way in this process.
-    pub(crate) max_in_flight: u32,
-    /// How soon what has become due is looked for.
-    pub(crate) poll_ms: u64,
-    /// Networks that may be sent to beside public addresses, and without TLS: `["10.1.0.0/16"]`.
-    pub(crate) allowed_networks: Vec<String>,
-    /// How long an old secret signs after a rotation.
-    pub(crate) old_secret_hours: u64,
-    /// How long what was delivered is told of.
-    pub(crate) keep_days: u64,
-}
-
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -130,14 +106,10 @@ pub(crate) enum SettingsError {
         "settings: saga.takeover_after_ms must be longer than saga.payment_timeout_ms, so that a payment is not taken from a process that is still at it"
     )]
     Takeover,
+    #[error("settings: webhooks.{0}")]
+    Webhooks(#[from] webhooks::WebhooksError),
     #[error("settings: {0}")]
     Kafka(#[from] kafka::KafkaError),
-    #[error("settings: webhooks.allowed_networks: {0}")]
-    Network(#[from] NotANetwork),
-    #[error(
-        "settings: webhooks.retry_pauses_ms must have at most {MOST_PAUSES} pauses, none longer than 30 days"
-    )]
-    RetryPauses,
     #[error("settings: saga.channel_name must be 1 to 20 letters, digits, `_` or `-`")]
     ChannelName,
 }
@@ -200,34 +172,6 @@ impl Default for Services {
     }
 }
 
-impl Default for Webhooks {
-    fn default() -> Self {
-        const MINUTE: u64 = 60_000;
-        const HOUR: u64 = 60 * MINUTE;
-        Self {
-            timeout_ms: 15_000,
-            // Those of Standard Webhooks: more than three days.
-            retry_pauses_ms: vec![
-                5_000,
-                5 * MINUTE,
-                30 * MINUTE,
-                2 * HOUR,
-                5 * HOUR,
-                10 * HOUR,
-                14 * HOUR,
-                20 * HOUR,
-                24 * HOUR,
-            ],
-            max_per_endpoint: 16,
-            max_in_flight: 256,
-            poll_ms: 250,
-            allowed_networks: vec![],
-            old_secret_hours: 24,
-            keep_days: 30,
-        }
-    }
-}
-
 impl Settings {
     /// Reads and checks the settings.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
@@ -271,12 +215,8 @@ impl Settings {
         if self.saga.takeover_after_ms <= self.saga.payment_timeout_ms {
             return Err(SettingsError::Takeover);
         }
+        self.webhooks.check()?;
         self.kafka.connection()?;
-        Guard::allowing(&self.webhooks.allowed_networks)?;
-        let pauses = &self.webhooks.retry_pauses_ms;
-        if pauses.len() > MOST_PAUSES || pauses.iter().any(|pause| *pause > LONGEST_PAUSE_MS) {
-            return Err(SettingsError::RetryPauses);
-        }
         let name = &self.saga.channel_name;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if name.is_empty() || name.len() > 20 || !name.chars().all(fits) {

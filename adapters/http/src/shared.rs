@@ -31,10 +31,10 @@ pub struct Api {
     pub reader: Arc<dyn EventReader>,
     /// Balances, statements, payments.
     pub read_models: Arc<dyn ReadModels>,
-    /// How far the log is published.
-    pub outbox: Arc<dyn OutboxMonitor>,
     /// Receivers of events.
     pub webhooks: Webhooks,
+    /// How far the log is published.
+    pub outbox: Arc<dyn OutboxMonitor>,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.

@@ -146,7 +146,9 @@ impl Consumer {
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "10000")
+            // A member that was killed is missed so soon, and its partitions are given to others.
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "1500")
             .set("queued.max.messages.kbytes", MOST_WAITING_KIB)
             .set("fetch.wait.max.ms", "50");
         config

@@ -17,14 +17,14 @@ pub struct Meters {
     projection_lag: Gauge<i64>,
     projection_lag_seconds: Gauge<f64>,
     projection_stopped: Gauge<i64>,
+    webhook_deliveries: Counter<u64>,
+    webhook_pending: Gauge<i64>,
+    webhook_dead: Gauge<i64>,
     relay_position: Gauge<i64>,
     relay_lag: Gauge<i64>,
     relay_lag_seconds: Gauge<f64>,
     relay_working: Gauge<i64>,
     dead_letters: Counter<u64>,
-    webhook_deliveries: Counter<u64>,
-    webhook_pending: Gauge<i64>,
-    webhook_dead: Gauge<i64>,
 }
 
 impl Meters {
@@ -55,6 +55,13 @@ impl Meters {
                 "projection_stopped",
                 "1 while an event that cannot be folded stops it.",
             ),
+            // The exporter adds `_total`.
+            webhook_deliveries: meter
+                .u64_counter("webhook_deliveries")
+                .with_description("Attempts to deliver a webhook, by what they came to.")
+                .build(),
+            webhook_pending: gauge("webhook_pending", "Deliveries that are tried now or later."),
+            webhook_dead: gauge("webhook_dead", "Deliveries that are not tried any more."),
             relay_position: gauge("relay_position", "Position up to which the log is published."),
             relay_lag: gauge("relay_lag", "Events of the log that are not published yet."),
             relay_lag_seconds: meter
@@ -66,13 +73,6 @@ impl Meters {
                 .u64_counter("dead_letters")
                 .with_description("Messages that no handler can handle, put aside by topic.")
                 .build(),
-            // The exporter adds `_total`.
-            webhook_deliveries: meter
-                .u64_counter("webhook_deliveries")
-                .with_description("Attempts to deliver a webhook, by what they came to.")
-                .build(),
-            webhook_pending: gauge("webhook_pending", "Deliveries that are tried now or later."),
-            webhook_dead: gauge("webhook_dead", "Deliveries that are not tried any more."),
             registry,
             _provider: provider,
         })
@@ -88,6 +88,17 @@ impl Meters {
         self.projection_stopped.record(i64::from(stopped), &labels);
     }
 
+    /// An attempt to deliver a webhook came to this: `delivered`, `retry`, `dead` or `gone`.
+    pub fn webhook_attempted(&self, outcome: &'static str) {
+        self.webhook_deliveries.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// How many deliveries have not come to their receiver, in all processes.
+    pub fn webhooks(&self, pending: i64, dead: i64) {
+        self.webhook_pending.record(pending, &[]);
+        self.webhook_dead.record(dead, &[]);
+    }
+
     /// How far the log is published: position, events behind it, how long the first of them has waited,
     /// whether a process is at it.
     pub fn relay(&self, position: i64, lag: i64, waiting: Duration, working: bool) {
@@ -100,17 +111,6 @@ impl Meters {
     /// A message of a topic was put aside.
     pub fn dead_letter(&self, topic: &str) {
         self.dead_letters.add(1, &[KeyValue::new("topic", topic.to_owned())]);
-    }
-
-    /// An attempt to deliver a webhook came to this: `delivered`, `retry`, `dead` or `gone`.
-    pub fn webhook_attempted(&self, outcome: &'static str) {
-        self.webhook_deliveries.add(1, &[KeyValue::new("outcome", outcome)]);
-    }
-
-    /// How many deliveries have not come to their receiver, in all processes.
-    pub fn webhooks(&self, pending: i64, dead: i64) {
-        self.webhook_pending.record(pending, &[]);
-        self.webhook_dead.record(dead, &[]);
     }
 
     /// Everything in Prometheus' text format.
@@ -132,11 +132,11 @@ mod tests {
         meters.projection("payments", 41, 2, Duration::from_secs(3), false);
         meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
         meters.projection("account_balances", 43, 0, Duration::ZERO, false);
-        meters.relay(40, 3, Duration::from_millis(500), true);
-        meters.dead_letter("payments.events");
         meters.webhook_attempted("delivered");
         meters.webhook_attempted("delivered");
         meters.webhooks(3, 1);
+        meters.relay(40, 3, Duration::from_millis(500), true);
+        meters.dead_letter("payments.events");
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -144,14 +144,14 @@ mod tests {
             "projection_lag_seconds{projection=\"payments\"} 1.25",
             "projection_lag_seconds{projection=\"account_balances\"} 0",
             "projection_stopped{projection=\"payments\"} 1",
+            "webhook_deliveries_total{outcome=\"delivered\"} 2",
+            "webhook_pending 3",
+            "webhook_dead 1",
             "relay_position 40",
             "relay_lag 3",
             "relay_lag_seconds 0.5",
             "relay_working 1",
             "dead_letters_total{topic=\"payments.events\"} 1",
-            "webhook_deliveries_total{outcome=\"delivered\"} 2",
-            "webhook_pending 3",
-            "webhook_dead 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }

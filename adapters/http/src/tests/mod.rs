@@ -176,6 +176,13 @@ impl Deliveries for Untouched {
     }
 }
 
+#[async_trait]
+impl OutboxMonitor for Untouched {
+    async fn status(&self) -> Result<Option<OutboxStatus>, StoreError> {
+        panic!("{REACHED}")
+    }
+}
+
 /// Refuses what begins with `http://`, and knows of nothing else to refuse.
 struct OnlyTls;
 
@@ -183,13 +190,6 @@ struct OnlyTls;
 impl UrlGuard for OnlyTls {
     async fn check(&self, url: &str) -> Result<(), UrlRefused> {
         if url.starts_with("http://") { Err(UrlRefused("is refused".to_owned())) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl OutboxMonitor for Untouched {
-    async fn status(&self) -> Result<Option<OutboxStatus>, StoreError> {
-        panic!("{REACHED}")
     }
 }
 
@@ -220,13 +220,13 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         store,
         reader: Arc::new(Untouched { runs }),
         read_models: Arc::new(Untouched { runs }),
+        outbox: Arc::new(Untouched { runs }),
         webhooks: Webhooks {
             endpoints: Arc::new(Untouched { runs }),
             deliveries: Arc::new(Untouched { runs }),
             guard: Arc::new(OnlyTls),
             keep_old_secret: Duration::from_secs(60),
         },
-        outbox: Arc::new(Untouched { runs }),
         metrics: Arc::new(Untouched { runs }),
         settings,
     }
