@@ -9,6 +9,7 @@
 //! | [`consuming`] | handling events once, whoever tells of them |
 //! | [`shown`] | what an event says, as whoever is outside sees it |
 //! | [`webhooks`] | telling receivers outside of events: whom, what, when again |
+//! | [`pace`] | how often those who follow the log work |
 //! | [`publishing`] | the log as an outbox, for whoever publishes it |
 //! | [`idempotency`] | one request under one key is carried out once and answered the same again |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
@@ -25,6 +26,7 @@ pub mod cloud_event;
 pub mod consuming;
 pub mod context;
 pub mod idempotency;
+pub mod pace;
 pub mod ports;
 pub mod publishing;
 pub mod saga;

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use commands::cloud_event::{CONTENT_TYPE, CloudEvent, CloudEventError};
+use commands::cloud_event::{CloudEvent, CloudEventError};
 use commands::ports::RecordedEvent;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 
@@ -26,41 +26,36 @@ pub const POSITION: &str = "position";
 /// The headers of an event.
 #[must_use]
 pub fn headers(event: &CloudEvent<'_>) -> OwnedHeaders {
-    let mut headers = OwnedHeaders::new_with_capacity(MOST_HEADERS);
-    let mut add = |key: &str, value: &str| {
-        let before = std::mem::replace(&mut headers, OwnedHeaders::new_with_capacity(0));
-        headers = before.insert(Header { key, value: Some(value) });
-    };
-    add("ce_specversion", &event.specversion);
-    add("ce_id", &event.id);
-    add("ce_source", &event.source);
-    add("ce_type", &event.r#type);
-    add("ce_subject", &event.subject);
-    add("ce_time", &event.time);
-    add("content-type", CONTENT_TYPE);
-    add("ce_aggregatetype", &event.aggregatetype);
-    add("ce_sequence", &event.sequence);
-    add("ce_eventversion", &event.eventversion);
-    add("ce_correlationid", &event.correlationid);
-    add("ce_causationid", &event.causationid);
-    add("ce_actor", &event.actor);
-    add(POSITION, &event.position);
-    add("traceparent", &event.traceparent);
+    let required = [
+        ("ce_specversion", &event.specversion),
+        ("ce_id", &event.id),
+        ("ce_source", &event.source),
+        ("ce_type", &event.r#type),
+        ("ce_subject", &event.subject),
+        ("ce_time", &event.time),
+        ("content-type", &event.datacontenttype),
+        ("ce_aggregatetype", &event.aggregatetype),
+        ("ce_sequence", &event.sequence),
+        ("ce_eventversion", &event.eventversion),
+        ("ce_correlationid", &event.correlationid),
+        ("ce_causationid", &event.causationid),
+        ("ce_actor", &event.actor),
+        (POSITION, &event.position),
+        ("traceparent", &event.traceparent),
+    ];
+    let replay = (event.replay == Some(true)).then_some(Cow::Borrowed("true"));
     let optional = [
         ("tracestate", &event.tracestate),
         ("baggage", &event.baggage),
         ("ce_hash", &event.hash),
         ("ce_chain", &event.chain),
+        ("ce_replay", &replay),
     ];
-    for (key, value) in optional {
-        if let Some(value) = value {
-            add(key, value);
-        }
-    }
-    if event.replay == Some(true) {
-        add("ce_replay", "true");
-    }
-    headers
+    let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    let headers = required.into_iter().chain(optional);
+    headers.fold(OwnedHeaders::new_with_capacity(MOST_HEADERS), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value.as_ref()) })
+    })
 }
 
 /// What a message tells of.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use commands::cloud_event::{CloudEvent, CloudEventError};
+use commands::pace::{LEAST_PAUSE, pause};
 use commands::ports::{RecordedEvent, StoreError};
 use commands::publishing::{Lead, Outbox};
 use rdkafka::ClientContext;
@@ -37,8 +38,6 @@ const PAGE: u32 = 2_000;
 const MOST_UNDER_WAY: usize = 20_000;
 /// How often the mark is moved while there is much to do.
 const MARK_EVERY: Duration = Duration::from_millis(100);
-/// Least time between two reads of the log that found few events: under load they share one.
-const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// How often a stand-by asks for the lead, and one that failed begins again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long what is under way may take when the relay is asked to stop.
@@ -146,6 +145,7 @@ impl Relay {
     ) -> Result<(), Broken> {
         let mut sent = lead.marked();
         let mut marked_at = Instant::now();
+        let mut last_began = Instant::now();
         while !stop.is_cancelled() {
             let began = Instant::now();
             let (through, under_way) = acks.through()?;
@@ -172,8 +172,12 @@ impl Relay {
                     tokio::select! { () = lead.grown_beyond(sent) => {}, _ = wait => {} }
                 }
                 read if read == PAGE as usize => {}
-                _ => tokio::time::sleep(LEAST_PAUSE.saturating_sub(began.elapsed())).await,
+                read => {
+                    let pause = pause(read, began - last_began);
+                    tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
+                }
             }
+            last_began = began;
         }
         let deadline = Instant::now() + DRAIN;
         while acks.through()?.1 > 0 && Instant::now() < deadline {

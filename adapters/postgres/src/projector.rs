@@ -25,6 +25,7 @@ mod tables;
 
 use std::time::{Duration, Instant};
 
+use commands::pace::pause;
 use projections::ports::Projection;
 use projections::{Folded, Stopped};
 use sqlx::postgres::PgConnectOptions;
@@ -47,13 +48,6 @@ const MOST_EVENTS: i64 = 2_000;
 const KEPT_ROWS: usize = 50_000;
 /// How soon a projector looks for what other processes have appended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Least time between two transactions: under load the events of a moment share one.
-const LEAST_PAUSE: Duration = Duration::from_millis(20);
-/// The same while the log grows so fast that the machine has better to do: a payment's events then
-/// more often come together, and its row is written once.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
-/// Events a millisecond from which the log counts as busy.
-const BUSY_RATE: u128 = 18;
 /// How often a stopped projection tries its event again, and a stand-by asks for the lock.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// First half of the advisory locks: "projector of a payment engine". The second is the projection.
@@ -146,7 +140,8 @@ impl Projector {
                 0 => self.wait(&work.members).await,
                 MOST_EVENTS => {}
                 events => {
-                    let pause = pause(events, began - last_began);
+                    // A payment's events come together the more often, and its row is written once.
+                    let pause = pause(usize::try_from(events).unwrap_or(0), began - last_began);
                     tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
                 }
             }
@@ -247,12 +242,6 @@ impl Projector {
             (_, None) => tokio::time::sleep(TRY_AGAIN).await,
         }
     }
-}
-
-/// From the beginning of a transaction to that of the next, after one with events that came within a time.
-fn pause(events: i64, within: Duration) -> Duration {
-    let busy = u128::try_from(events).unwrap_or(0) > BUSY_RATE * within.as_millis();
-    if busy { BUSY_PAUSE } else { LEAST_PAUSE }
 }
 
 /// The positions at which projections are ready to go on, the highest first.
