@@ -39,7 +39,6 @@ async fn published(scene: &Scene, broker: &Broker) -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "shown by the harness when the test fails")]
 async fn whatever_is_killed_nothing_is_missing() {
     let mut chance = Chance::new("relay-kills");
     let (scene, mut broker) = (Scene::start("relay-kills"), Broker::start("relay-kills"));
@@ -80,7 +79,6 @@ async fn whatever_is_killed_nothing_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "shown by the harness when the test fails")]
 async fn of_two_relays_one_works_and_the_other_takes_over() {
     let (scene, broker) = (Scene::start("two-relays"), Broker::start("two-relays"));
     scene.fund("two", USERS).await;
