@@ -26,7 +26,7 @@ impl Broker {
     pub(crate) fn start() -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("payments-bench-kafka-").tempdir()?;
         let log = folder.path().join("broker.log");
-        let (port, controller) = (free_port()?, free_port()?);
+        let (port, controller) = (free_port(20_000)?, free_port(21_000)?);
         let mut child = Command::new(root().join("deploy/kafka/broker"))
             .arg(folder.path().join("data"))
             .args([port.to_string(), controller.to_string()])
@@ -91,6 +91,8 @@ impl Drop for Broker {
     }
 }
 
-fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A port that nobody has; below those that the load's connections take theirs from.
+fn free_port(from: u16) -> Result<u16, Failure> {
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    Ok((from..from + 1_000).find(free).ok_or("no port is free")?)
 }
