@@ -31,8 +31,8 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use self::dead_letters::DeadLetters;
+use crate::client::{error_line, log_line};
 use crate::message::{Told, read};
-use crate::relay::log_line;
 use crate::settings::KafkaSettings;
 use crate::topics;
 
@@ -77,7 +77,7 @@ impl ClientContext for Logs {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka");
+        error_line(&error, reason);
     }
 }
 

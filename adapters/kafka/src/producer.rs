@@ -1,7 +1,13 @@
 //! Producers: how every message of ours is sent.
 
-use rdkafka::ClientConfig;
+use std::sync::Arc;
 
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
+
+use crate::client::{error_line, log_line};
 use crate::settings::KafkaSettings;
 
 /// Bytes that wait for a broker, at most, in KiB.
@@ -29,4 +35,37 @@ pub(crate) fn config(settings: &KafkaSettings) -> ClientConfig {
         }
     }
     config
+}
+
+/// Told what became of each message.
+pub(crate) trait Answered: Send + Sync {
+    /// The cluster keeps the event at a position, or never will.
+    fn answered(&self, position: i64, result: Result<(), KafkaError>);
+}
+
+/// Passes answers on. A message's opaque is its event's position.
+pub(crate) struct Answers<T>(pub(crate) Arc<T>);
+
+impl<T: Answered> ClientContext for Answers<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        error_line(&error, reason);
+    }
+}
+
+impl<T: Answered> ProducerContext for Answers<T> {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, position: usize) {
+        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
+        self.0.answered(i64::try_from(position).unwrap_or(i64::MAX), result);
+    }
+}
+
+/// The opaque of an event's message.
+pub(crate) fn opaque(position: i64) -> usize {
+    usize::try_from(position).unwrap_or(0)
 }

@@ -22,13 +22,12 @@ use commands::cloud_event::{CloudEvent, CloudEventError};
 use commands::pace::{LEAST_PAUSE, pause};
 use commands::ports::{RecordedEvent, StoreError};
 use commands::publishing::{Lead, Outbox};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use tokio_util::sync::CancellationToken;
 
 use self::acks::Acks;
+use crate::producer::{Answered, Answers};
 use crate::settings::KafkaSettings;
 use crate::{message, producer, topics};
 
@@ -64,40 +63,9 @@ enum Broken {
     NoTopic { position: i64, aggregate_type: String },
 }
 
-/// Passes acknowledgements on.
-struct Answers(Arc<Acks>);
-
-impl ClientContext for Answers {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // A broker that is away says so once a second and per connection; the lag tells the same.
-        tracing::debug!(%error, reason, "Kafka");
-    }
-}
-
-impl ProducerContext for Answers {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, position: usize) {
-        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
-        self.0.answered(i64::try_from(position).unwrap_or(i64::MAX), result);
-    }
-}
-
-/// What librdkafka says, by its importance.
-pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(facility, message, "Kafka client");
-        }
-        // Brokers come and go; whoever works with them says what follows from it.
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-            tracing::info!(facility, message, "Kafka client");
-        }
-        _ => tracing::debug!(facility, message, "Kafka client"),
+impl Answered for Acks {
+    fn answered(&self, position: i64, result: Result<(), KafkaError>) {
+        Self::answered(self, position, result);
     }
 }
 
@@ -124,7 +92,7 @@ impl Relay {
         topics::ensure(&self.settings, &self.settings.live_topics(), self.settings.partitions).await?;
         tracing::info!(position = lead.marked(), "relaying the log");
         let acks = Arc::new(Acks::behind(lead.marked()));
-        let producer: ThreadedProducer<Answers> =
+        let producer: ThreadedProducer<Answers<Acks>> =
             producer::config(&self.settings).create_with_context(Answers(Arc::clone(&acks)))?;
         let published = self.publish(&mut *lead, &producer, &acks, stop).await;
         // Whatever ended it: what is acknowledged need not be told again.
@@ -139,7 +107,7 @@ impl Relay {
     async fn publish(
         &self,
         lead: &mut dyn Lead,
-        producer: &ThreadedProducer<Answers>,
+        producer: &ThreadedProducer<Answers<Acks>>,
         acks: &Acks,
         stop: &CancellationToken,
     ) -> Result<(), Broken> {
@@ -188,7 +156,7 @@ impl Relay {
 
     async fn send(
         &self,
-        producer: &ThreadedProducer<Answers>,
+        producer: &ThreadedProducer<Answers<Acks>>,
         acks: &Acks,
         event: &RecordedEvent,
     ) -> Result<(), Broken> {
@@ -197,7 +165,7 @@ impl Relay {
             aggregate_type: event.aggregate_type.clone(),
         })?;
         let headers = message::headers(&CloudEvent::of(event)?);
-        let mut record = BaseRecord::with_opaque_to(topic, usize::try_from(event.position).unwrap_or(0))
+        let mut record = BaseRecord::with_opaque_to(topic, producer::opaque(event.position))
             .key(&event.aggregate_id)
             .payload(&event.payload)
             .timestamp(event.recorded_at.timestamp_millis())

@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use commands::cloud_event::{CloudEvent, CloudEventError};
 use commands::ports::RecordedEvent;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use crate::relay::log_line;
+use crate::producer::{Answered, Answers};
 use crate::settings::{KafkaSettings, is_topic};
 use crate::{message, producer, topics};
 
@@ -52,29 +50,15 @@ struct Kept {
     failure: Mutex<Option<KafkaError>>,
 }
 
-struct Answers(Arc<Kept>);
-
-impl ClientContext for Answers {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka");
-    }
-}
-
-impl ProducerContext for Answers {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+impl Answered for Kept {
+    fn answered(&self, _: i64, result: Result<(), KafkaError>) {
         match result {
-            Ok(_) => {
-                self.0.messages.fetch_add(1, Ordering::Relaxed);
+            Ok(()) => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
             }
-            Err((error, _)) => {
-                let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| error.clone());
+            Err(error) => {
+                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                failure.get_or_insert(error);
             }
         }
     }
@@ -82,7 +66,7 @@ impl ProducerContext for Answers {
 
 /// Tells events again to one topic.
 pub struct Replay {
-    producer: ThreadedProducer<Answers>,
+    producer: ThreadedProducer<Answers<Kept>>,
     kept: Arc<Kept>,
     topic: String,
 }
@@ -114,7 +98,7 @@ impl Replay {
     /// [`ReplayError`] when it, or one before it, was not taken.
     pub async fn tell(&self, event: &RecordedEvent) -> Result<(), ReplayError> {
         let headers = message::headers(&CloudEvent::of(event)?.replayed());
-        let mut record = BaseRecord::to(&self.topic)
+        let mut record = BaseRecord::with_opaque_to(&self.topic, producer::opaque(event.position))
             .key(&event.aggregate_id)
             .payload(&event.payload)
             .timestamp(event.recorded_at.timestamp_millis())

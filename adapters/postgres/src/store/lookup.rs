@@ -55,9 +55,12 @@ impl BatchedRead for ReadKeys {
 
 fn look_up(row: &PgRow) -> Result<LookUp, sqlx::Error> {
     let payment_exists = row.try_get(5)?;
-    let Some(hash) = row.try_get::<Option<Vec<u8>>, _>(0)? else {
-        return Ok(LookUp { key: None, payment_exists });
-    };
+    let is_claimed = row.try_get::<Option<&[u8]>, _>(0)?.is_some();
+    Ok(LookUp { key: if is_claimed { Some(key_record(row)?) } else { None }, payment_exists })
+}
+
+/// What is recorded under a key, from its columns: hash, trace, status, body, position.
+pub(crate) fn key_record(row: &PgRow) -> Result<KeyRecord, sqlx::Error> {
     let answer = match row.try_get::<Option<i16>, _>(2)? {
         None => None,
         Some(status) => Some(Answer {
@@ -66,11 +69,12 @@ fn look_up(row: &PgRow) -> Result<LookUp, sqlx::Error> {
             position: row.try_get(4)?,
         }),
     };
+    let hash: Vec<u8> = row.try_get(0)?;
     let request_hash = hash.try_into().map_err(|_| sqlx::Error::ColumnDecode {
         index: "request_hash".to_owned(),
         source: "a SHA-256 has 32 bytes".into(),
     })?;
-    Ok(LookUp { key: Some(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer }), payment_exists })
+    Ok(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer })
 }
 
 /// A stream whose end is asked for.

@@ -48,6 +48,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub(crate) use self::lookup::key_record;
 pub use domain::versions::DecodeError;
 pub use statement::APPEND;
 pub use stored::{StoredAggregate, decode};

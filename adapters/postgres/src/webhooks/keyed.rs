@@ -3,9 +3,10 @@
 
 use commands::idempotency::{Answer, Claim, KeyRecord, Reply};
 use commands::webhooks::ports::WebhookError;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
 use super::failed;
+use crate::store::key_record;
 
 /// Claims a key. `Some` is the recorded answer: the request was carried out before. While another
 /// transaction claims the same key, this waits for its end.
@@ -41,17 +42,7 @@ async fn recorded(connection: &mut PgConnection, claim: &Claim) -> Result<KeyRec
     .bind(claim.key.key.as_ref())
     .fetch_one(connection)
     .await?;
-    let hash: Vec<u8> = row.try_get(0)?;
-    let request_hash = hash.try_into().map_err(|_| super::unknown("request_hash", "not 32 bytes"))?;
-    let answer = match row.try_get::<Option<i16>, _>(2)? {
-        None => None,
-        Some(status) => Some(Answer {
-            status: u16::try_from(status).unwrap_or(500),
-            body: row.try_get(3)?,
-            position: row.try_get(4)?,
-        }),
-    };
-    Ok(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer })
+    key_record(&row)
 }
 
 /// Records the answer of a request whose key this transaction has claimed.
