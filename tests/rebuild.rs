@@ -100,6 +100,37 @@ async fn a_rebuild_under_load_is_killed_resumed_and_swapped_while_reads_go_on() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_waits_for_the_end_of_one_that_was_killed_and_gives_way_to_one_that_lives() {
+    let parts = Parts::start("rebuild-locks").await;
+    let projector = parts.projector();
+    let url = parts.database.url();
+    parts.client.funded("alice", "10.00").await;
+    caught_up(&url).await;
+    // The session of a killed rebuild, which the server ends in a while.
+    let mut session = parts.database.connect().await;
+    let lock = "select pg_advisory_lock($1, 0)";
+    sqlx::query(lock).bind(0x7061_7903_i32).execute(&mut session).await.unwrap();
+    let rebuild = || {
+        let mut command = Command::new(program());
+        command.args(["projections", "rebuild", "all"]).env("DATABASE_URL", &url);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let waiting = rebuild();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(session);
+    let ended = waiting.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+
+    let mut session = parts.database.connect().await;
+    sqlx::query(lock).bind(0x7061_7903_i32).execute(&mut session).await.unwrap();
+    let ended = rebuild().wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("account_balances is being rebuilt by another process"), "{said}");
+    projector.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_swap_that_has_to_wait_for_a_reader_loses_nothing_of_what_comes_meanwhile() {
     let parts = Parts::start("rebuild-reader").await;
     let projector = parts.projector();

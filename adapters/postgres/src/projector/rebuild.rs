@@ -14,7 +14,7 @@ mod build;
 mod compare;
 mod statements;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use projections::ports::Projection;
 use sqlx::{Connection, PgConnection, Row};
@@ -31,6 +31,9 @@ pub use self::compare::{Comparison, Difference};
 const LOCK_CLASS: i32 = 0x7061_7903;
 /// A build that is so close to the live tables may swap.
 const CLOSE: i64 = 5_000;
+/// How long the server may take to notice that a rebuild before this one was killed: until the statement ends that
+/// was under way, its session goes on holding the locks.
+const PREDECESSOR: Duration = Duration::from_secs(10);
 /// How often a swap waits for readers of the live tables, half a second each time.
 const MOST_SWAP_ATTEMPTS: u32 = 30;
 
@@ -157,9 +160,13 @@ impl Rebuild {
     }
 
     async fn take_locks(&self, connection: &mut PgConnection) -> Result<(), RebuildError> {
+        let began = Instant::now();
         for projection in &self.projections {
-            if !super::try_lock(connection, LOCK_CLASS, *projection).await? {
-                return Err(RebuildError::UnderWay(projection.name()));
+            while !super::try_lock(connection, LOCK_CLASS, *projection).await? {
+                if began.elapsed() > PREDECESSOR {
+                    return Err(RebuildError::UnderWay(projection.name()));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         Ok(())
