@@ -24,11 +24,14 @@ use super::in_schema;
 use super::tables::fold_hash;
 use crate::database::Database;
 
-use self::build::{Build, Member};
+use self::build::{Apart, Build, Member};
 pub use self::compare::{Comparison, Difference};
 
 /// Advisory locks of rebuilds: one at a time for each projection.
 const LOCK_CLASS: i32 = 0x7061_7903;
+/// Advisory locks of the sessions that write for a rebuild: a server may still be at what a killed one
+/// had sent, and it must not become durable under the feet of the next.
+const WRITER_LOCK_CLASS: i32 = 0x7061_7905;
 /// A build that is so close to the live tables may swap.
 const CLOSE: i64 = 5_000;
 /// How long the server may take to notice that a rebuild before this one was killed: until the statement ends that
@@ -123,7 +126,15 @@ impl Rebuild {
             in_schema(&self.database.options, "read_models_next").application_name("payments rebuild");
         let mut connection = PgConnection::connect_with(&options).await?;
         checkpoints::begin(&mut connection).await?;
-        self.take_locks(&mut connection).await?;
+        let began = Instant::now();
+        let mut writers = Vec::with_capacity(self.projections.len());
+        for projection in &self.projections {
+            take_lock(&mut connection, LOCK_CLASS, *projection, began).await?;
+            let mut writer = PgConnection::connect_with(&options).await?;
+            take_lock(&mut writer, WRITER_LOCK_CLASS, *projection, began).await?;
+            writers.push(writer);
+        }
+        let mut apart = Apart { reader: PgConnection::connect_with(&options).await?, writers };
         let members = self.begin(&mut connection).await?;
         let mut build = Build::new(&self.database, members, true);
         let resumed_at = build.position();
@@ -133,13 +144,13 @@ impl Rebuild {
         let comparable = live.iter().all(|live| live.current && !live.failed);
         let lowest = live.iter().map(|live| live.position).min().unwrap_or(0);
         build.aim(lowest);
-        build.run(&mut connection, watcher).await?;
+        build.run_apart(&mut apart, watcher).await?;
         let comparisons =
             if comparable { self.compare(&mut connection, &mut build, watcher).await? } else { vec![] };
 
         watcher.phase("catching up");
         build.aim(head(&mut connection).await?);
-        build.run(&mut connection, watcher).await?;
+        build.run_apart(&mut apart, watcher).await?;
         watcher.phase("indexing");
         for projection in &self.projections {
             for statement in statements::finish(*projection) {
@@ -151,25 +162,12 @@ impl Rebuild {
         let mut distance = i64::MAX;
         while distance > CLOSE {
             build.aim(head(&mut connection).await?);
-            build.run(&mut connection, watcher).await?;
+            build.run_apart(&mut apart, watcher).await?;
             distance = head(&mut connection).await? - build.position();
         }
         watcher.phase("swapping");
         let position = self.swap(&mut connection, &mut build).await?;
         Ok(Rebuilt { resumed_at, position, comparisons })
-    }
-
-    async fn take_locks(&self, connection: &mut PgConnection) -> Result<(), RebuildError> {
-        let began = Instant::now();
-        for projection in &self.projections {
-            while !super::try_lock(connection, LOCK_CLASS, *projection).await? {
-                if began.elapsed() > PREDECESSOR {
-                    return Err(RebuildError::UnderWay(projection.name()));
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-        Ok(())
     }
 
     /// Where each build goes on; tables for those that begin.
@@ -232,7 +230,7 @@ impl Rebuild {
         for (projection, live) in self.projections.iter().zip(&live) {
             build.aim_one(*projection, live.position);
         }
-        build.run(&mut transaction, watcher).await?;
+        build.run_within(&mut transaction, watcher).await?;
         for (projection, live) in self.projections.iter().zip(&live) {
             comparisons.push(compare::compare(&mut transaction, *projection, live.position).await?);
         }
@@ -265,7 +263,7 @@ impl Rebuild {
         let live = locked.iter().map(|(_, position, _)| *position).max().unwrap_or(0);
         let position = live.max(build.position());
         build.aim(position);
-        build.run(&mut transaction, &Silent).await?;
+        build.run_within(&mut transaction, &Silent).await?;
         for projection in &self.projections {
             for statement in statements::swap(*projection) {
                 sqlx::query(statement).execute(&mut *transaction).await?;
@@ -291,6 +289,22 @@ impl Rebuild {
         transaction.commit().await?;
         Ok(position)
     }
+}
+
+/// Takes a lock that a killed rebuild's session may hold for a moment more.
+async fn take_lock(
+    connection: &mut PgConnection,
+    class: i32,
+    projection: Projection,
+    began: Instant,
+) -> Result<(), RebuildError> {
+    while !super::try_lock(connection, class, projection).await? {
+        if began.elapsed() > PREDECESSOR {
+            return Err(RebuildError::UnderWay(projection.name()));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// Folds the log anew into temporary tables and compares them with those that are read. Nothing is
@@ -320,7 +334,7 @@ pub async fn verify(
         sqlx::query(statements::temporary(*projection)).execute(&mut *transaction).await?;
     }
     watcher.phase("folding the log anew");
-    build.run(&mut transaction, watcher).await?;
+    build.run_within(&mut transaction, watcher).await?;
     for (projection, position) in projections.iter().zip(live) {
         watcher.phase(&format!("comparing {}", projection.name()));
         comparisons.push(compare::compare(&mut transaction, *projection, position).await?);

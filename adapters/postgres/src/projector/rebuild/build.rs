@@ -4,12 +4,15 @@
 //! pages read and decoded (pages.rs) ── folded by a task ── written: rows and checkpoint, a chunk each
 //! ```
 //!
-//! While a chunk is written the next one is folded. Only where a fold needs a row that is not in memory
-//! it waits, since that row may be among those that are being written.
+//! While a chunk is written the next ones are folded, so that neither waits for the other's slow moment.
+//! Only where a fold needs a row that is not in memory it waits for all writes, since that row may be
+//! among them.
 
+use futures::future::try_join_all;
 use projections::ports::Projection;
 use projections::{Folded, LogEvent};
 use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{RebuildError, Watcher};
@@ -18,8 +21,9 @@ use crate::log::pages::{PageReader, Pages};
 use crate::log::stretch::first_missing;
 use crate::projector::tables::{self, Changed, Following};
 
-/// Events between two checkpoints. Two chunks of changes are in memory at most.
-const CHUNK: i64 = 100_000;
+/// Events between two checkpoints. Three chunks of changes are in memory at most: one that is folded, one
+/// that waits, and one that is written.
+const CHUNK: i64 = 200_000;
 /// Rows that each projection keeps in memory: what bounds a rebuild's memory, however long the log.
 const KEPT_ROWS: usize = 50_000;
 
@@ -59,21 +63,48 @@ struct Folding {
     position: i64,
 }
 
-/// What a task of folding has come to.
-enum Outcome {
-    /// The chunk's end, or that of the stretch.
-    Chunk,
-    /// A row that is not in memory.
+/// What has changed in a stretch up to a position.
+struct Chunk {
+    changes: Vec<(Projection, Box<dyn Changed>)>,
+    position: i64,
+}
+
+/// By whom changes are written.
+enum Writers<'a> {
+    /// One connection, in a transaction for all read models.
+    Together(&'a mut PgConnection),
+    /// A connection for each read model, in a transaction of its own.
+    Apart(&'a mut Apart),
+}
+
+/// Connections of a build whose read models are written beside each other.
+pub(super) struct Apart {
+    /// Reads what folds need.
+    pub(super) reader: PgConnection,
+    /// One for each member, in their order.
+    pub(super) writers: Vec<PgConnection>,
+}
+
+/// Why a task of folding has ended. All that it folded is sent by then, except for a chunk that is not full.
+enum Ended {
+    /// It has come to the end of the stretch.
+    Through,
+    /// A row is needed that is not in memory.
     Needs,
 }
 
 impl Folding {
-    /// Folds to the end of the chunk, as far as rows are in memory.
-    async fn run(mut self) -> Result<(Self, Outcome), RebuildError> {
+    /// Folds to the end of the stretch, as far as rows are in memory, and sends what has changed.
+    async fn run(mut self, changed: mpsc::Sender<Chunk>) -> Result<(Self, Ended), RebuildError> {
         loop {
             if self.page.is_none() {
-                if self.position >= self.through || self.position - self.chunk_from >= CHUNK {
-                    return Ok((self, Outcome::Chunk));
+                let ended = self.position >= self.through;
+                if ended || self.position - self.chunk_from >= CHUNK {
+                    let chunk = Chunk { changes: self.take_changes(), position: self.position };
+                    // Nobody receives it: whoever writes has failed, and is about to say so.
+                    if changed.send(chunk).await.is_err() || ended {
+                        return Ok((self, Ended::Through));
+                    }
                 }
                 let events = self.pages.next().await?.unwrap_or_default();
                 if let Some(position) = first_missing(&events, self.position) {
@@ -83,7 +114,7 @@ impl Folding {
                 self.page = Some((events, folded));
             }
             if !self.fold_page()? {
-                return Ok((self, Outcome::Needs));
+                return Ok((self, Ended::Needs));
             }
         }
     }
@@ -125,14 +156,15 @@ impl Folding {
     }
 
     /// Takes the changes of the chunk; the next one begins.
-    fn take_changes(&mut self) -> Vec<Box<dyn Changed>> {
+    fn take_changes(&mut self) -> Vec<(Projection, Box<dyn Changed>)> {
         self.chunk_from = self.position;
-        self.members.iter_mut().map(|(_, following)| following.take_changes(KEPT_ROWS)).collect()
+        let members = self.members.iter_mut();
+        members.map(|(projection, following)| (*projection, following.take_changes(KEPT_ROWS))).collect()
     }
 
-    fn start(self) -> AbortOnDropHandle<Result<(Self, Outcome), RebuildError>> {
+    fn start(self, changed: mpsc::Sender<Chunk>) -> AbortOnDropHandle<Result<(Self, Ended), RebuildError>> {
         #[expect(clippy::disallowed_methods, reason = "the handle ends the task with its owner")]
-        AbortOnDropHandle::new(tokio::spawn(self.run()))
+        AbortOnDropHandle::new(tokio::spawn(self.run(changed)))
     }
 }
 
@@ -162,42 +194,74 @@ impl Build {
         }
     }
 
-    /// Builds as far as was aimed, in transactions of a chunk each; within a transaction of the
-    /// caller's, in parts of it.
-    pub(super) async fn run(
+    /// Builds as far as was aimed, each read model by a connection of its own, in transactions of a
+    /// chunk each.
+    pub(super) async fn run_apart(
         &mut self,
-        connection: &mut PgConnection,
+        connections: &mut Apart,
         watcher: &dyn Watcher,
     ) -> Result<(), RebuildError> {
+        self.run_by(Writers::Apart(connections), watcher).await
+    }
+
+    /// Builds as far as was aimed, in parts of the caller's transaction.
+    pub(super) async fn run_within(
+        &mut self,
+        transaction: &mut PgConnection,
+        watcher: &dyn Watcher,
+    ) -> Result<(), RebuildError> {
+        self.run_by(Writers::Together(transaction), watcher).await
+    }
+
+    async fn run_by(&mut self, mut writers: Writers<'_>, watcher: &dyn Watcher) -> Result<(), RebuildError> {
         let end = self.members.iter().map(|member| member.end).max().unwrap_or(0);
         while let Some((from, through)) = self.next_stretch() {
-            let lent = self.lend(from, through);
-            let projections: Vec<Projection> =
-                lent.members.iter().map(|(projection, _)| *projection).collect();
-            let mut task = Some(lent.start());
-            while let Some(folding) = task.take() {
-                let ended = folding.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
-                let (mut folding, outcome) = ended?;
-                if matches!(outcome, Outcome::Needs) {
-                    folding.load(connection).await?;
-                    task = Some(folding.start());
-                    continue;
+            let mut folding = self.lend(from, through);
+            loop {
+                let (changed, mut chunks) = mpsc::channel(1);
+                let task = folding.start(changed);
+                while let Some(chunk) = chunks.recv().await {
+                    let position = chunk.position;
+                    self.write(&mut writers, chunk).await?;
+                    watcher.at(position, end);
                 }
-                let changes = folding.take_changes();
-                let position = folding.position;
-                // Folded on while this chunk is written.
-                if position < through {
-                    task = Some(folding.start());
-                } else {
-                    self.take_back(folding);
+                let returned = task.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?;
+                let ended;
+                (folding, ended) = returned?;
+                match (ended, &mut writers) {
+                    (Ended::Through, _) => break,
+                    (Ended::Needs, Writers::Together(connection)) => folding.load(connection).await?,
+                    (Ended::Needs, Writers::Apart(apart)) => folding.load(&mut apart.reader).await?,
                 }
-                let mut transaction = connection.begin().await?;
-                for changed in changes {
-                    changed.write(&mut transaction).await?;
+            }
+            self.take_back(folding);
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a chunk and moves the checkpoints in the same transactions.
+    async fn write(&mut self, writers: &mut Writers<'_>, chunk: Chunk) -> Result<(), RebuildError> {
+        let Chunk { changes, position } = chunk;
+        match writers {
+            Writers::Together(connection) => {
+                for (projection, changed) in &changes {
+                    write_one(connection, *projection, changed.as_ref(), position, self.resumable).await?;
                 }
-                self.came_to(&mut transaction, &projections, position).await?;
-                transaction.commit().await?;
-                watcher.at(position, end);
+            }
+            Writers::Apart(apart) => {
+                let by_member = self.members.iter().zip(&mut apart.writers);
+                let writing = by_member.filter_map(|(member, connection)| {
+                    let change = changes.iter().find(|(projection, _)| *projection == member.projection);
+                    change.map(|(projection, changed)| {
+                        write_one(connection, *projection, changed.as_ref(), position, self.resumable)
+                    })
+                });
+                try_join_all(writing).await?;
+            }
+        }
+        for member in &mut self.members {
+            if changes.iter().any(|(projection, _)| *projection == member.projection) {
+                member.position = position;
             }
         }
         Ok(())
@@ -233,27 +297,26 @@ impl Build {
             }
         }
     }
+}
 
-    /// Moves read models, and their checkpoints in the transaction of their rows.
-    async fn came_to(
-        &mut self,
-        connection: &mut PgConnection,
-        projections: &[Projection],
-        position: i64,
-    ) -> Result<(), sqlx::Error> {
-        for member in self.members.iter_mut().filter(|member| projections.contains(&member.projection)) {
-            member.position = position;
-        }
-        if !self.resumable {
-            return Ok(());
-        }
+/// Writes a read model's rows and moves its checkpoint, in one transaction.
+async fn write_one(
+    connection: &mut PgConnection,
+    projection: Projection,
+    changed: &dyn Changed,
+    position: i64,
+    resumable: bool,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    changed.write(&mut transaction).await?;
+    if resumable {
         sqlx::query(
-            "update projection_builds set position = $2, updated_at = clock_timestamp() where name = any($1)",
+            "update projection_builds set position = $2, updated_at = clock_timestamp() where name = $1",
         )
-        .bind(projections.iter().map(|projection| projection.name()).collect::<Vec<_>>())
+        .bind(projection.name())
         .bind(position)
-        .execute(connection)
-        .await
-        .map(|_| ())
+        .execute(&mut *transaction)
+        .await?;
     }
+    transaction.commit().await
 }

@@ -86,6 +86,36 @@ pub(super) const fn drop_old(projection: Projection) -> &'static str {
     }
 }
 
+/// How many rows the live and the built table have, and a digest of all rows of each, whatever their
+/// order: the hashes of the rows by a seed, one over the other. `json` is hashed as its text.
+pub(super) const fn digest(projection: Projection) -> &'static str {
+    match projection {
+        Projection::AccountBalances => {
+            "select * from
+                (select count(*), bit_xor(hash_record_extended(l, $1)) from read_models.account_balances l) as live,
+                (select count(*), bit_xor(hash_record_extended(b, $1)) from account_balances b) as built"
+        }
+        Projection::AccountEntries => {
+            "select * from
+                (select count(*), bit_xor(hash_record_extended(l, $1)) from read_models.account_entries l) as live,
+                (select count(*), bit_xor(hash_record_extended(b, $1)) from account_entries b) as built"
+        }
+        Projection::Payments => {
+            "select * from
+                (select count(*), bit_xor(hash_record_extended(
+                    row(payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
+                        risk::text, transaction_id, failure::text, review_reason, captured, refunded,
+                        metadata::text, initiated_position, initiated_at, position, updated_at), $1))
+                   from read_models.payments) as live,
+                (select count(*), bit_xor(hash_record_extended(
+                    row(payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
+                        risk::text, transaction_id, failure::text, review_reason, captured, refunded,
+                        metadata::text, initiated_position, initiated_at, position, updated_at), $1))
+                   from payments) as built"
+        }
+    }
+}
+
 /// Rows of the live table that are not those of the built one, which the search path finds: key,
 /// position of the live row, of the built row, both rows as JSON, and how many differ in all. Rows are
 /// compared by their bytes, since `json` knows no equality.
@@ -116,14 +146,5 @@ pub(super) const fn compare(projection: Projection) -> &'static str {
               where live.l is null or built.b is null or live.l::record *<> built.b::record
               order by key limit $1"
         }
-    }
-}
-
-/// How many rows the live table has.
-pub(super) const fn count(projection: Projection) -> &'static str {
-    match projection {
-        Projection::AccountBalances => "select count(*) from read_models.account_balances",
-        Projection::AccountEntries => "select count(*) from read_models.account_entries",
-        Projection::Payments => "select count(*) from read_models.payments",
     }
 }
