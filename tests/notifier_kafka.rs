@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::relay::status;
 use crate::support::kafka::{Broker, peer};
 use crate::support::parts::Parts;
@@ -168,5 +170,42 @@ async fn consumers_share_partitions_and_outlive_the_broker_and_the_database() {
     let ids: BTreeSet<String> = receiver.received().iter().map(|got| got.id().to_owned()).collect();
     assert_eq!(ids.len(), 120);
     second.stop();
+    relay.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_stopped_ends_what_it_has_begun_and_leaves_at_once() {
+    let (parts, broker) = (Parts::start_with("drain", EAGER).await, Broker::start("drain"));
+    let receiver = Receiver::start().await;
+    let relay = with_kafka(&parts, &broker, "relay");
+    parts.client.funded("alice", "100.00").await;
+    register(&parts.client, &receiver.url(), &["PaymentCompleted"]).await;
+    let address = broker.address();
+    for round in 0..3 {
+        let notifier = with_kafka(&parts, &broker, "notifier");
+        pay(&parts, &format!("before{round}-"), 10).await;
+        let begun = deliveries(&parts).await.0;
+        eventually("it is at work", async || deliveries(&parts).await.0 > begun).await;
+        let meanwhile = format!("while{round}-");
+        let ((), ()) = tokio::join!(pay(&parts, &meanwhile, 30), async {
+            tokio::task::spawn_blocking(move || notifier.stop()).await.unwrap();
+        });
+        // What it has handled is committed: nothing is told to the next one that this one knew of.
+        let handled: Vec<Value> = marks(&parts)
+            .await
+            .into_iter()
+            .map(|(topic, partition, at)| json!([topic, partition, at]))
+            .collect();
+        let committed = peer("group_marks.py", &[&address, GROUP, "accounts.events", "payments.events"]);
+        assert_eq!(committed, Value::Array(handled), "round {round}");
+        let describe = ["--describe", "--group", GROUP, "--members"];
+        let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let members = broker.tool(tool, &describe).output().unwrap();
+        let members = String::from_utf8(members.stdout).unwrap();
+        assert!(!members.contains("payments"), "nobody is left in the group: {members}");
+    }
+    let last = with_kafka(&parts, &broker, "notifier");
+    eventually("all are delivered", async || deliveries(&parts).await == (120, 120)).await;
+    last.stop();
     relay.stop();
 }

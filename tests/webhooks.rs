@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::authority::Authority;
+use crate::support::folder::Folder;
 use crate::support::receiver::{Receiver, Say, verify};
-use crate::support::webhooks::{list, register, start};
-use crate::support::{Payment, eventually};
+use crate::support::webhooks::{EAGER, list, register, start};
+use crate::support::{Payment, Scene, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_sent_signed_and_seen_by_its_payment() {
@@ -203,4 +205,27 @@ async fn what_is_under_way_ends_before_the_engine_does() {
     assert_eq!((&deliveries[0]["status"], &deliveries[0]["attempts"]), (&json!("delivered"), &json!(1)));
     assert_eq!(receiver.count(), 1);
     scene.end_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_is_told_by_tls_where_its_certificate_is_trusted_and_else_not_at_all() {
+    let (trusted, stranger) = (Authority::new(), Authority::new());
+    let (known, unknown) =
+        (Receiver::start_secured(&trusted).await, Receiver::start_secured(&stranger).await);
+    let folder = Folder::new("webhooks-tls-authority");
+    let file = trusted.file(folder.path()).to_str().unwrap().to_owned();
+    // The environment outlives the test's processes.
+    let settings = [EAGER, &[("SSL_CERT_FILE", file.leak() as &'static str)]].concat();
+    let scene = Scene::start_with("webhooks-tls", &settings);
+    scene.account("alice", "USD", "100.00").await;
+    register(&scene.client, &known.url_by_name(), &["PaymentCompleted"]).await;
+    let refused = register(&scene.client, &unknown.url_by_name(), &["PaymentCompleted"]).await;
+    scene.client.pay(&Payment::of("alice", "p1", "7.53")).await;
+    eventually("it has come", async || known.count() == 1).await;
+    assert_eq!(known.received()[0].json()["type"], "PaymentCompleted");
+    eventually("the other is given up", async || refused.count(&scene.client, "dead").await == 1).await;
+    let why = refused.deliveries(&scene.client).await[0]["last_error"].as_str().unwrap().to_owned();
+    assert!(why.contains("certificate"), "{why}");
+    assert_eq!(unknown.count(), 0);
+    scene.stopped();
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::authority::Authority;
 use super::folder::Folder;
 
 /// How long a broker may take to start on a busy machine.
@@ -31,7 +32,34 @@ impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = Folder::new(&format!("{name}-kafka"));
         let ports = (free_port(), free_port());
-        Self { child: spawn(folder.path(), ports), ports, folder }
+        Self { child: spawn(folder.path(), ports, None), ports, folder }
+    }
+
+    /// One with a second address, which it gives as well, that speaks TLS with a certificate of this
+    /// authority and wants a password by SCRAM.
+    pub(crate) fn start_secured(name: &str, authority: &Authority) -> (Self, String) {
+        let folder = Folder::new(&format!("{name}-kafka"));
+        let ports = (free_port(), free_port());
+        let secured = format!("127.0.0.1:{}", free_port());
+        let store = folder.path().join("key-store.pem");
+        std::fs::write(&store, authority.key_store()).unwrap();
+        let open = format!("PLAINTEXT://127.0.0.1:{},SECURED://{secured}", ports.0);
+        let properties = format!(
+            "listeners={open},CONTROLLER://127.0.0.1:{}
+advertised.listeners={open}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURED:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.name.secured.ssl.keystore.type=PEM
+listener.name.secured.ssl.keystore.location={}
+listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secured.scram-sha-512.sasl.jaas.config=\
+    org.apache.kafka.common.security.scram.ScramLoginModule required;
+",
+            ports.1,
+            store.display(),
+        );
+        let file = folder.path().join("further.properties");
+        std::fs::write(&file, properties).unwrap();
+        (Self { child: spawn(folder.path(), ports, Some(&file)), ports, folder }, secured)
     }
 
     /// `host:port`.
@@ -47,7 +75,7 @@ impl Broker {
 
     /// Starts it again after a kill.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), self.ports);
+        self.child = spawn(self.folder.path(), self.ports, None);
     }
 
     /// What a client that is not ours finds in topics.
@@ -86,7 +114,7 @@ fn free_port() -> u16 {
     }
 }
 
-fn spawn(folder: &Path, (port, controller): (u16, u16)) -> Child {
+fn spawn(folder: &Path, (port, controller): (u16, u16), further: Option<&Path>) -> Child {
     let program = root().join("deploy/kafka/broker");
     let log = folder.join("broker.log");
     let said = || OpenOptions::new().create(true).append(true).open(&log).unwrap();
@@ -94,6 +122,7 @@ fn spawn(folder: &Path, (port, controller): (u16, u16)) -> Child {
     let mut child = Command::new(program)
         .arg(folder.join("data"))
         .args([port.to_string(), controller.to_string()])
+        .envs(further.map(|file| ("PAYMENTS_KAFKA_PROPERTIES", file)))
         .stdout(said())
         .stderr(said())
         .spawn()

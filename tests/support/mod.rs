@@ -1,5 +1,6 @@
 //! Real parts for tests: the engine and the sandbox as processes, a client, and the books.
 
+pub(crate) mod authority;
 pub(crate) mod books;
 pub(crate) mod chance;
 pub(crate) mod client;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,9 +13,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use super::authority::Authority;
 
 /// What a receiver says to a message.
 #[derive(Debug, Clone)]
@@ -77,10 +81,20 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve("http", listener.local_addr().unwrap(), listener)
+    }
+
+    /// One that speaks TLS, with a certificate of this authority.
+    pub(crate) async fn start_secured(authority: &Authority) -> Self {
+        let listener = authority.listen().await;
+        Self::serve("https", listener.local_addr().unwrap(), listener)
+    }
+
+    fn serve(scheme: &str, address: SocketAddr, listener: impl Listener<Addr = SocketAddr>) -> Self {
         let script = Script { next: VecDeque::new(), always: Say::Status(200), received: vec![] };
         let script = Arc::new(Mutex::new(script));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let base = format!("{scheme}://{address}");
         let app = Router::new().fallback(take).with_state(Arc::clone(&script));
         let mut serving = JoinSet::new();
         serving.spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// Where the cluster is and what it keeps.
 #[derive(Clone)]
@@ -118,6 +119,8 @@ impl KafkaSettings {
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", "payments");
+        // Otherwise the level is that of a logger that this program does not use, and nothing is said.
+        config.set_log_level(RDKafkaLogLevel::Warning);
         // A broker that went away is asked for again soon, and a silent connection is noticed.
         config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true").set("socket.timeout.ms", "10000");
