@@ -27,7 +27,7 @@ pub enum TopicError {
         /// What went wrong last with a connection.
         complaint: Option<String>,
         /// What the cluster says.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// Its number of partitions is another: the key of an aggregate would lead to another partition, and
     /// its events would not be in order.
@@ -85,7 +85,7 @@ pub async fn ensure(settings: &KafkaSettings, topics: &[&str], partitions: i32) 
 }
 
 fn refused(topic: &str, source: KafkaError, complaint: Option<String>) -> TopicError {
-    TopicError::Refused { topic: topic.to_owned(), complaint, source }
+    TopicError::Refused { topic: topic.to_owned(), complaint, source: Box::new(source) }
 }
 
 fn partitions_in(metadata: &Metadata) -> usize {

@@ -94,6 +94,7 @@ pub(super) async fn compare(
 /// costs a fraction of joining them, which is left to the case that they differ. The seed is new each
 /// time, so nobody can prepare rows whose hashes cancel out.
 async fn digest(connection: &mut PgConnection, projection: Projection) -> Result<(i64, bool), sqlx::Error> {
+    #[expect(clippy::disallowed_methods, reason = "chance, and no identifier")]
     let seed = Uuid::now_v7().as_u64_pair().1.cast_signed();
     let row = sqlx::query(statements::digest(projection)).bind(seed).fetch_one(connection).await?;
     let of = |first: usize| -> Result<(i64, Option<i64>), sqlx::Error> {
