@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::spans;
+
 /// W3C trace context of the span that caused a command, kept in full even when unsampled, so that
 /// each event leads back to its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,15 @@ pub struct CommandContext {
 }
 
 impl CommandContext {
+    /// The same story, told by a span: what is recorded, or asked, leads back to it.
+    #[must_use]
+    pub fn within(&self, span: &tracing::Span) -> Self {
+        match spans::context_of(span, &self.trace) {
+            Some(trace) => Self { trace: Arc::new(trace), ..self.clone() },
+            None => self.clone(),
+        }
+    }
+
     /// The same story, caused by something else.
     #[must_use]
     pub fn caused_by(&self, causation_id: &str) -> Self {

@@ -31,6 +31,7 @@ pub mod ports;
 pub mod publishing;
 pub mod saga;
 pub mod shown;
+pub mod spans;
 pub mod system_accounts;
 pub mod unit;
 pub mod webhooks;

@@ -271,18 +271,23 @@ impl<M: ReadModel> Rows<M> {
     pub fn take_changes(&mut self, keep: usize) -> Changes<M> {
         let lines = std::mem::take(&mut self.lines);
         let mut changes = Changes::<M> { new: vec![], changed: vec![], lines };
+        // Beginning anew is simpler than knowing which row is the oldest, and as cheap: those in use
+        // come back with one query.
+        let forget = self.states.len() > keep;
         for key in self.changed.drain(..) {
-            if let Some(Some(kept)) = self.states.get_mut(&key) {
-                let rows = if kept.stored { &mut changes.changed } else { &mut changes.new };
+            let Some(Some(kept)) = self.states.get_mut(&key) else { continue };
+            let rows = if kept.stored { &mut changes.changed } else { &mut changes.new };
+            if forget {
+                let taken = self.states.remove(&key).flatten();
+                rows.extend(taken.map(|kept| (key, kept.state)));
+            } else {
                 rows.push((key, kept.state.clone()));
                 (kept.stored, kept.changed) = (true, false);
             }
         }
         changes.new.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         changes.changed.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        // Beginning anew is simpler than knowing which row is the oldest, and as cheap: those in use
-        // come back with one query.
-        if self.states.len() > keep {
+        if forget {
             self.states.clear();
         }
         changes

@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod books;
 pub(crate) mod chance;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod database;
 pub(crate) mod folder;
 pub(crate) mod kafka;

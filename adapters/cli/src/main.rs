@@ -20,6 +20,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stretch;
+mod traced;
 mod webhooks;
 
 use std::process::ExitCode;
@@ -50,8 +51,18 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let settings = settings::Settings::load(arguments.config.as_deref())?;
-    adapter_telemetry::start_logs(&settings.log.filter, settings.log.format())?;
-    match arguments.command {
+    let traces = arguments.command.traces();
+    let traces = adapter_telemetry::start(&settings.log.filter, settings.log.format(), traces)?;
+    let ended = carry_out(arguments.command, settings).await;
+    if let Some(traces) = traces {
+        // It waits for the collector, on a thread that may.
+        tokio::task::spawn_blocking(move || traces.end()).await?;
+    }
+    ended
+}
+
+async fn carry_out(command: Command, settings: settings::Settings) -> Result<ExitCode, Failure> {
+    match command {
         Command::Dev(options) => dev::run(options, settings).await?,
         Command::Serve(options) => serve::run(options, settings).await?,
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use commands::context::TraceContext;
+use commands::spans;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::problem::{self, Problem};
 use crate::shared::{Shared, overloaded};
@@ -17,9 +20,12 @@ pub(crate) const TRACE_ID: &str = "trace-id";
 
 /// Gives the request its trace and its limits, and the response its trace id and its problem.
 pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let trace = Arc::new(trace::context(request.headers(), shared.api.settings.sampled));
+    let span = span(&request);
+    let trace = trace::context(request.headers(), shared.api.settings.sampled);
+    let trace = Arc::new(spans::context_of(&span, &trace).unwrap_or(trace));
     request.extensions_mut().insert::<Arc<TraceContext>>(Arc::clone(&trace));
-    let mut response = within_limits(&shared, request, next).await;
+    let mut response = within_limits(&shared, request, next).instrument(span.clone()).await;
+    record(&span, &response);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.write_into(&mut response, trace.trace_id());
     }
@@ -29,6 +35,46 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
         response.headers_mut().insert(TRACE_ID, trace_id);
     }
     response
+}
+
+/// The span of a request to the API, in the trace that the client sent. Nobody asks why it was looked at
+/// whether this process is well.
+fn span(request: &Request) -> Span {
+    let path = request.uri().path();
+    if !path.starts_with("/api/") {
+        return Span::none();
+    }
+    let (method, route) = (request.method().as_str(), request.extensions().get::<MatchedPath>());
+    let route = route.map(MatchedPath::as_str);
+    // By the conventions for HTTP: what does not lead to a route has no name but its method's.
+    let name = route.map_or_else(|| method.to_owned(), |route| [method, " ", route].concat());
+    let span = tracing::info_span!(
+        parent: None,
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        url.path = path,
+        url.scheme = "http",
+        http.response.status_code = Empty,
+        error.type = Empty,
+    );
+    if let Some(sent) = trace::sent(request.headers()) {
+        spans::continue_trace(&span, &sent);
+    }
+    span
+}
+
+/// What became of a request. An error of the client's is none of ours.
+fn record(span: &Span, response: &Response) {
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 async fn within_limits(shared: &Shared, request: Request, next: Next) -> Response {

@@ -15,6 +15,7 @@ use projections::ports::ReadModels;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::problem::{self, Problem};
 use crate::settings::HttpSettings;
@@ -89,7 +90,7 @@ impl Shared {
         if self.running.len() >= self.api.settings.max_running {
             return Err(overloaded());
         }
-        Ok(self.running.spawn(command))
+        Ok(self.running.spawn(command.in_current_span()))
     }
 
     /// From here on `/readyz` says no.

@@ -14,7 +14,14 @@ const MAX_TRACESTATE: usize = 512;
 /// A bound on what every event of a request carries.
 const MAX_BAGGAGE: usize = 4_096;
 
-/// The context of a request. Anything that is not valid is as good as absent.
+/// The context that a client sent. Anything that is not valid is as good as absent.
+pub(crate) fn sent(headers: &HeaderMap) -> Option<TraceContext> {
+    let traceparent = headers.get("traceparent")?.to_str().ok()?;
+    trace_id_of(traceparent)?;
+    Some(TraceContext { traceparent: traceparent.to_owned(), tracestate: None, baggage: None })
+}
+
+/// The context of a request, where no traces are kept, or before its span has begun.
 pub(crate) fn context(headers: &HeaderMap, sampled: bool) -> TraceContext {
     let parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id_of);
     let own;

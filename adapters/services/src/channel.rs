@@ -31,9 +31,11 @@ use domain::{Money, PaymentId, TransactionId};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::breaker::{Breaker, BreakerSettings};
-use crate::remote::{self, NoReply, Remote, Reply, SetupError};
+use crate::remote::{self, NoReply, Remote, Reply, SetupError, client_span};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -112,17 +114,32 @@ impl HttpChannel {
 #[async_trait]
 impl PaymentChannel for HttpChannel {
     async fn pay(&self, charge: &Charge, context: &CommandContext) -> ChannelAnswer {
-        match self.ask_to_pay(charge, context).await {
+        let span = client_span!("channel.pay", self.remote, "POST", transaction.id = Empty);
+        let context = context.within(&span);
+        let answer = match self.ask_to_pay(charge, &context).instrument(span.clone()).await {
             Ok(reply) => answer_to_charge(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
-        }
+        };
+        record(&span, &answer);
+        answer
     }
 
     async fn inquire(&self, payment_id: &PaymentId, context: &CommandContext) -> ChannelAnswer {
-        match self.ask_after(payment_id, context).await {
+        let span = client_span!("channel.inquire", self.remote, "GET", transaction.id = Empty);
+        let context = context.within(&span);
+        let answer = match self.ask_after(payment_id, &context).instrument(span.clone()).await {
             Ok(reply) => answer_to_inquiry(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
-        }
+        };
+        record(&span, &answer);
+        answer
+    }
+}
+
+/// Says in a span under which name the channel keeps what it paid.
+fn record(span: &Span, answer: &ChannelAnswer) {
+    if let ChannelAnswer::Paid { transaction_id } = answer {
+        span.record("transaction.id", transaction_id.as_str());
     }
 }
 

@@ -16,7 +16,7 @@ use domain::Money;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::http::uri::{InvalidUri, Scheme};
+use hyper::http::uri::{Authority, InvalidUri, Scheme};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -24,6 +24,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Serialize, Serializer};
+use tracing::Span;
 
 use crate::breaker::{Breaker, BreakerSettings};
 
@@ -105,10 +106,29 @@ pub(crate) enum NoReply {
     Unwritable,
 }
 
+/// The span of a request to a service, by the conventions for HTTP. Further fields follow the method.
+macro_rules! client_span {
+    ($name:literal, $remote:expr, $method:literal $(, $($field:tt)*)?) => {
+        tracing::info_span!(
+            $name,
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            http.request.method = $method,
+            http.response.status_code = tracing::field::Empty,
+            server.address = $remote.host(),
+            server.port = $remote.port(),
+            error.type = tracing::field::Empty,
+            $($($field)*)?
+        )
+    };
+}
+pub(crate) use client_span;
+
 /// One service: its address, its connections, its breaker.
 #[derive(Debug)]
 pub(crate) struct Remote {
     service: &'static str,
+    authority: Authority,
     /// Scheme, host and path prefix, without a slash at the end.
     base: String,
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -130,8 +150,18 @@ impl Remote {
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build(connector(service, base.scheme() == Some(&Scheme::HTTPS), timeout)?);
+        let problem = "has no host";
+        let authority = base.authority().cloned().ok_or(SetupError::BaseUrl { service, problem })?;
         let base = base_url.trim_end_matches('/').to_owned();
-        Ok(Self { service, base, http, timeout, breaker: Breaker::new(service, breaker) })
+        Ok(Self { service, authority, base, http, timeout, breaker: Breaker::new(service, breaker) })
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.authority.port_u16()
     }
 
     pub(crate) fn breaker(&self) -> &Breaker {
@@ -156,6 +186,7 @@ impl Remote {
             Ok(reply) if !reply.status.is_server_error() => permit.answered(),
             _ => permit.failed(),
         }
+        record(&reply);
         reply
     }
 
@@ -175,6 +206,27 @@ impl Remote {
                 Err(NoReply::ConnectionLost)
             }
         }
+    }
+}
+
+/// Says in the span of a request what became of it.
+fn record(reply: &Result<Reply, NoReply>) {
+    let span = Span::current();
+    let error = match reply {
+        Ok(reply) => {
+            span.record("http.response.status_code", reply.status.as_u16());
+            (reply.status.is_client_error() || reply.status.is_server_error()).then(|| reply.status.as_str())
+        }
+        Err(NoReply::BreakerOpen) => Some("breaker_open"),
+        Err(NoReply::ConnectionFailed) => Some("connection_failed"),
+        Err(NoReply::ConnectionLost) => Some("connection_lost"),
+        Err(NoReply::Late { .. }) => Some("timeout"),
+        Err(NoReply::TooLong) => Some("answer_too_long"),
+        Err(NoReply::Unwritable) => Some("unwritable"),
+    };
+    if let Some(error) = error {
+        span.record("error.type", error);
+        span.record("otel.status_code", "ERROR");
     }
 }
 

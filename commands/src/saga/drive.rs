@@ -7,6 +7,7 @@ use domain::account::AccountError;
 use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
 use domain::{AccountId, Payment, PaymentId, TransactionId};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::request::Reserved;
 use super::{PaymentSaga, ending};
@@ -149,7 +150,8 @@ impl PaymentSaga {
             let unit = Unit::led_by(confirm.clone(), resume.context.clone());
             let unit = ending::capturing(unit, details, &settlement);
             let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
-            match self.persist(|| unit.clone()).await {
+            let capturing = tracing::info_span!("account.capture");
+            match self.persist(|| unit.clone()).instrument(capturing).await {
                 // This shard's balance can book no more. The channel has the money, so the payment
                 // completes on another one.
                 Err(DriveError::Store(StoreError::Refused(Refusal::Account(
@@ -186,7 +188,7 @@ impl PaymentSaga {
         let decline = Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmDeclined { reason });
         let unit = ending::releasing(Unit::led_by(decline, resume.context.clone()), details);
         let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
-        self.persist(|| unit.clone()).await
+        self.persist(|| unit.clone()).instrument(tracing::info_span!("account.release")).await
     }
 
     async fn require_review(&self, resume: &Resume, details: &PaymentDetails) -> Result<Receipt, DriveError> {

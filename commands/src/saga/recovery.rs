@@ -6,10 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::PaymentId;
 use domain::payment::PaymentStatus;
+use tracing::Instrument;
 
 use super::{PaymentSaga, Resume};
 use crate::context::{CommandContext, TraceContext};
 use crate::ports::StoreError;
+use crate::spans::{self, LinkKind};
 
 /// A payment without news for a while.
 #[derive(Debug, Clone)]
@@ -60,7 +62,9 @@ impl PaymentSaga {
         tracing::info!(payment.id = %payment_id, status = stored.state.status.name(), "recovering payment");
         let resume =
             Resume { payment_id: payment_id.clone(), payment: stored.state, context, channel_asked: true };
-        if let Err(error) = self.drive(resume).await {
+        let span = tracing::info_span!(parent: None, "payment.recover", payment.id = %payment_id);
+        spans::link(&span, &resume.context.trace, LinkKind::CausedBy);
+        if let Err(error) = self.drive(resume).instrument(span).await {
             tracing::error!(payment.id = %payment_id, %error, "recovery failed, will be tried again");
         }
     }

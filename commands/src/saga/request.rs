@@ -9,6 +9,7 @@ use domain::payment::{
     RiskLevel, Route,
 };
 use domain::{AccountError, AccountId, Money, PaymentError, PaymentId, UserId};
+use tracing::{Instrument, Span};
 
 use super::{DriveError, DrivenGuard, PaymentSaga, Resume};
 use crate::idempotency::{InFlightGuard, KeyConflict, KeyedRequest, Reply};
@@ -96,7 +97,10 @@ impl PaymentSaga {
             return Err(PaymentRequestError::PaymentExists { payment_id: request.payment_id });
         };
         let plan = Plan::of(request, assessment, &keyed);
-        let receipt = match self.store.execute(self.first_unit(&plan, &keyed)).await {
+        // What is turned away holds nothing.
+        let holding = if plan.is_high_risk() { Span::none() } else { tracing::info_span!("account.hold") };
+        let holding = self.store.execute(self.first_unit(&plan, &keyed)).instrument(holding);
+        let receipt = match holding.await {
             Err(StoreError::Refused(Refusal::Account(refusal))) => {
                 self.record_failure(&plan, &refusal, &keyed).await
             }
@@ -153,7 +157,8 @@ impl PaymentSaga {
         request: &PaymentRequest,
         keyed: &KeyedRequest,
     ) -> Result<Option<Reply>, PaymentRequestError> {
-        let found = self.look_up(keyed, &request.payment_id).await?;
+        let checking = tracing::info_span!("payment.idempotency_check");
+        let found = self.look_up(keyed, &request.payment_id).instrument(checking).await?;
         if let Some(record) = found.key {
             return Ok(Some(record.reply_to(&keyed.claim)?));
         }
@@ -251,12 +256,23 @@ impl PaymentSaga {
         request: PaymentRequest,
         keyed: KeyedRequest,
     ) -> Result<Reply, PaymentRequestError> {
-        match self.begin(request, keyed).await? {
-            Begun::Answered(reply) => Ok(reply),
-            Begun::Reserved(reserved) => self.finish(*reserved).await.map_err(|error| match error {
-                DriveError::Store(error) => PaymentRequestError::Store(error),
-            }),
-        }
+        let span = tracing::info_span!(
+            "payment.process",
+            payment.id = %request.payment_id,
+            user.id = %request.user_id,
+            payment.amount = %request.amount,
+            payment.currency = request.amount.currency.code(),
+            payment.method = request.payment_method,
+        );
+        let processing = async {
+            match self.begin(request, keyed).await? {
+                Begun::Answered(reply) => Ok(reply),
+                Begun::Reserved(reserved) => self.finish(*reserved).await.map_err(|error| match error {
+                    DriveError::Store(error) => PaymentRequestError::Store(error),
+                }),
+            }
+        };
+        processing.instrument(span).await
     }
 }
 

@@ -46,6 +46,8 @@ use cqrs_es::EventEnvelope;
 use domain::{Account, AccountId, Payment, PaymentId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 pub(crate) use self::lookup::key_record;
@@ -295,8 +297,23 @@ impl PostgresEventStore {
 #[async_trait]
 impl EventStore for PostgresEventStore {
     async fn execute(&self, unit: Unit) -> Result<Receipt, StoreError> {
-        let executing = tokio::time::timeout(self.settings.timeout, self.execute_within(unit));
-        executing.await.unwrap_or(Err(StoreError::OutcomeUnknown))
+        let span = tracing::info_span!(
+            "eventstore.append",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = "postgresql",
+            error.type = Empty,
+        );
+        // Its events lead back to this span.
+        let context = unit.context.within(&span);
+        let executing = self.execute_within(Unit { context, ..unit }).instrument(span.clone());
+        let executed = tokio::time::timeout(self.settings.timeout, executing).await;
+        let executed = executed.unwrap_or(Err(StoreError::OutcomeUnknown));
+        if let Some(kind) = executed.as_ref().err().and_then(failure) {
+            span.record("error.type", kind);
+            span.record("otel.status_code", "ERROR");
+        }
+        executed
     }
 
     async fn account(&self, id: &AccountId) -> Result<Stored<Account>, StoreError> {
@@ -316,6 +333,17 @@ impl EventStore for PostgresEventStore {
             KeyQuestion { key: key.clone(), payment_id: payment.map(|payment| payment.as_str().to_owned()) };
         let asking = tokio::time::timeout(self.settings.timeout, self.keys.ask(question));
         asking.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+}
+
+/// What kind of failure of the store an error is; a refusal is none.
+const fn failure(error: &StoreError) -> Option<&'static str> {
+    match error {
+        StoreError::Refused(_) | StoreError::KeyTaken => None,
+        StoreError::Unavailable => Some("unavailable"),
+        StoreError::OutcomeUnknown => Some("outcome_unknown"),
+        StoreError::Contended => Some("contended"),
+        StoreError::Damaged(_) => Some("damaged"),
     }
 }
 

@@ -1,0 +1,37 @@
+//! Which commands keep traces, and under which names.
+
+use adapter_telemetry::TraceSettings;
+
+use crate::arguments::{Command, Role};
+
+/// The share of traces that is kept in production, where the operator gives none.
+const IN_PRODUCTION: f64 = 0.1;
+
+impl Command {
+    /// How this command's traces are kept, where the environment says where to.
+    pub(crate) fn traces(&self) -> Option<TraceSettings> {
+        let (service, environment, share) = match self {
+            Self::Dev(_) | Self::Demo(_) => ("payments", "development", 1.0),
+            Self::Serve(options) => (service_of(&options.roles), "production", IN_PRODUCTION),
+            Self::Sandbox(_) => ("payments-sandbox", "development", 1.0),
+            // What resolves a payment records events.
+            Self::Review(_) => ("payments-tools", "production", IN_PRODUCTION),
+            Self::Events(_) | Self::Replay(_) | Self::Projections(_) | Self::Relay(_) | Self::Webhooks(_) => {
+                return None;
+            }
+        };
+        Some(TraceSettings { service, environment, share })
+    }
+}
+
+/// A process of one role is a service of its own.
+fn service_of(roles: &[Role]) -> &'static str {
+    match roles {
+        [Role::Api] => "payments-api",
+        [Role::Saga] => "payments-saga",
+        [Role::Projector] => "payments-projector",
+        [Role::Notifier] => "payments-notifier",
+        [Role::Relay] => "payments-relay",
+        _ => "payments",
+    }
+}

@@ -1,0 +1,181 @@
+//! Every event leads to the span that recorded it, and that to the request that caused it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::collector::{Collector, Span};
+use crate::support::{Payment, Scene, eventually};
+
+const CALLERS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLERS_SPAN: &str = "b7ad6b7169203331";
+
+/// A payment whose caller has a trace of its own, which it wants to be kept.
+async fn pay_in_a_trace(scene: &Scene, payment_id: &str, wanted: bool) -> Value {
+    let body = json!({ "payment_id": payment_id, "user_id": "alice", "amount": "7.53", "currency": "USD",
+                       "payment_method": "card" });
+    let flags = if wanted { "01" } else { "00" };
+    let answer = reqwest::Client::new()
+        .post(format!("{}/api/v1/payments", scene.url()))
+        .header("idempotency-key", payment_id)
+        .header("traceparent", format!("00-{CALLERS_TRACE}-{CALLERS_SPAN}-{flags}"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["trace-id"], CALLERS_TRACE);
+    let text = answer.text().await.unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// `traceparent` of each event of a payment, split.
+async fn recorded_by(scene: &Scene, payment_id: &str) -> Vec<(String, String, String)> {
+    let story = scene.client.get(&format!("/api/v1/payments/{payment_id}/events")).await.body;
+    let split = |event: &Value| {
+        let fields: Vec<&str> = event["traceparent"].as_str().unwrap().split('-').collect();
+        (fields[1].to_owned(), fields[2].to_owned(), fields[3].to_owned())
+    };
+    story["data"].as_array().unwrap().iter().map(split).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_one_trace_from_its_request_to_its_events() {
+    let collector = Collector::start().await;
+    let scene = Scene::start_with("traces", &collector.settings());
+    scene.account("alice", "USD", "100.00").await;
+    let paid = pay_in_a_trace(&scene, "p1", false).await;
+    assert_eq!(paid["status"], "completed", "{paid}");
+    let expected = [
+        "POST /api/v1/payments",
+        "account.capture",
+        "account.hold",
+        "channel.pay",
+        "eventstore.append",
+        "payment.idempotency_check",
+        "payment.process",
+        "risk.check",
+    ];
+    let names = |spans: &[Span]| spans.iter().map(|span| span.name.clone()).collect::<BTreeSet<_>>();
+    eventually("the trace is whole", async || {
+        names(&collector.of_trace(CALLERS_TRACE)) == expected.map(str::to_owned).into()
+    })
+    .await;
+    let spans = collector.of_trace(CALLERS_TRACE);
+    let found = |span_id: &str| spans.iter().find(|span| span.span_id == span_id);
+
+    // One tree under the caller's span, by one service.
+    let (roots, others): (Vec<&Span>, Vec<&Span>) =
+        spans.iter().partition(|span| span.parent_id == CALLERS_SPAN);
+    assert_eq!((roots.len(), roots[0].name.as_str()), (1, "POST /api/v1/payments"));
+    assert!(others.iter().all(|span| found(&span.parent_id).is_some()), "{others:#?}");
+    assert!(spans.iter().all(|span| span.service == "payments"));
+
+    // Each event names the span that recorded it, under the step that wanted it.
+    let events = recorded_by(&scene, "p1").await;
+    assert!(events.len() >= 4, "{events:?}");
+    for (trace_id, span_id, flags) in &events {
+        assert_eq!((trace_id.as_str(), flags.as_str()), (CALLERS_TRACE, "01"));
+        assert_eq!(found(span_id).unwrap().name, "eventstore.append");
+    }
+    let step = |event: usize| &found(&found(&events[event].1).unwrap().parent_id).unwrap().name;
+    assert_eq!((step(0).as_str(), step(events.len() - 1).as_str()), ("account.hold", "account.capture"));
+
+    let one = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let server = one("POST /api/v1/payments");
+    assert_eq!(
+        (server.says("http.route"), server.says("http.response.status_code")),
+        ("/api/v1/payments", "201")
+    );
+    let process = one("payment.process");
+    for (attribute, value) in [
+        ("payment.id", "p1"),
+        ("user.id", "alice"),
+        ("payment.amount", "7.53"),
+        ("payment.currency", "USD"),
+        ("payment.method", "card"),
+    ] {
+        assert_eq!(process.says(attribute), value, "{attribute}");
+    }
+    assert_eq!(one("risk.check").says("http.response.status_code"), "200");
+    assert!(!one("risk.check").says("risk.score").is_empty());
+    assert_eq!(one("channel.pay").says("transaction.id"), paid["transaction_id"].as_str().unwrap());
+    scene.end_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_cannot_force_a_trace_to_be_kept() {
+    let collector = Collector::start().await;
+    let settings = [collector.settings(), vec![("OTEL_TRACES_SAMPLER_ARG", "0")]].concat();
+    let scene = Scene::start_with("traces-forced", &settings);
+    scene.account("alice", "USD", "100.00").await;
+    let paid = pay_in_a_trace(&scene, "p1", true).await;
+    assert_eq!(paid["status"], "completed", "{paid}");
+    for (trace_id, span_id, flags) in recorded_by(&scene, "p1").await {
+        assert_eq!((trace_id.as_str(), flags.as_str()), (CALLERS_TRACE, "00"));
+        assert_ne!(span_id, CALLERS_SPAN);
+    }
+    // It sends what it has when it ends.
+    scene.stopped();
+    assert_eq!(collector.spans().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovered_payment_leads_back_to_the_trace_that_began_it() {
+    let collector = Collector::start().await;
+    let scene = Scene::start_with("traces-recovered", &collector.settings());
+    scene.account("alice", "USD", "10.00").await;
+    scene.sandbox_behaves(&json!({ "stalled": true })).await;
+    let payment = Payment::of("alice", "p1", "1.00");
+    assert_eq!(scene.client.pay(&payment).await.status, 202);
+    let scene = scene.killed_and_started_again();
+    scene.sandbox_behaves(&json!({})).await;
+    assert_eq!(scene.client.settled("p1", Duration::from_secs(20)).await["status"], "completed");
+    let events = recorded_by(&scene, "p1").await;
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    assert_ne!(first.0, last.0, "recovery tells a trace of its own");
+    eventually("its trace is whole", async || {
+        collector.of_trace(&last.0).iter().any(|span| span.name == "payment.recover")
+    })
+    .await;
+    let spans = collector.of_trace(&last.0);
+    let root = spans.iter().find(|span| span.name == "payment.recover").unwrap();
+    assert_eq!(root.parent_id, "");
+    let (trace_id, span_id, kind) = &root.links[0];
+    assert_eq!((trace_id, kind.as_str()), (&first.0, "caused_by"));
+    assert!(events.iter().any(|event| event.1 == *span_id), "{root:?} {events:?}");
+    assert_eq!((root.says("origin.trace_id"), root.says("link.kind")), (first.0.as_str(), "caused_by"));
+    assert!(spans.iter().any(|span| span.name == "channel.inquire"), "{spans:#?}");
+    assert!(spans.iter().any(|span| span.span_id == last.1 && span.name == "eventstore.append"));
+    scene.end_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_costs_payments_nothing_and_holds_no_process_back() {
+    let nobody = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let scene = Scene::start_with("traces-nobody", &nobody);
+    scene.account("alice", "USD", "100.00").await;
+    for number in 0..50 {
+        let paid = scene.client.pay(&Payment::of("alice", &format!("p{number}"), "1.00")).await;
+        assert_eq!(paid.status, 201, "{}", paid.text);
+    }
+    let began = Instant::now();
+    scene.stopped();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_none_is_refused_at_the_start() {
+    let mut command = std::process::Command::new(crate::support::process::program());
+    command.args(["sandbox", "--listen", "127.0.0.1:0"]);
+    command
+        .envs([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"), ("OTEL_TRACES_SAMPLER_ARG", "most")]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("OTEL_TRACES_SAMPLER_ARG must be 0 to 1, and is \"most\""), "{said}");
+}
