@@ -151,25 +151,26 @@ select ",
 pub(crate) const BEHIND: &str =
     concat!("select ", event_columns!(), " from events e where e.position > $1 order by e.position limit $2");
 
-/// An event of a query with `event_columns`.
+/// An event of a query with `event_columns`. Unchecked: the macro decided what the columns hold, and asking
+/// for it seventeen times an event is a tenth of the relay's work.
 pub(crate) fn recorded_event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
     Ok(RecordedEvent {
-        position: row.try_get(0)?,
-        sequence: row.try_get(1)?,
-        event_id: row.try_get::<Uuid, _>(2)?.to_string(),
-        aggregate_type: row.try_get(3)?,
-        aggregate_id: row.try_get(4)?,
-        event_type: row.try_get(5)?,
-        event_version: row.try_get(6)?,
-        payload: row.try_get(7)?,
-        recorded_at: row.try_get(8)?,
-        correlation_id: row.try_get(9)?,
-        causation_id: row.try_get(10)?,
-        actor: row.try_get(11)?,
-        traceparent: row.try_get(12)?,
-        tracestate: row.try_get(13)?,
-        baggage: row.try_get(14)?,
-        hash: row.try_get(15)?,
-        chain: row.try_get(16)?,
+        position: row.try_get_unchecked(0)?,
+        sequence: row.try_get_unchecked(1)?,
+        event_id: row.try_get_unchecked::<Uuid, _>(2)?.to_string(),
+        aggregate_type: row.try_get_unchecked(3)?,
+        aggregate_id: row.try_get_unchecked(4)?,
+        event_type: row.try_get_unchecked(5)?,
+        event_version: row.try_get_unchecked(6)?,
+        payload: row.try_get_unchecked(7)?,
+        recorded_at: row.try_get_unchecked(8)?,
+        correlation_id: row.try_get_unchecked(9)?,
+        causation_id: row.try_get_unchecked(10)?,
+        actor: row.try_get_unchecked(11)?,
+        traceparent: row.try_get_unchecked(12)?,
+        tracestate: row.try_get_unchecked(13)?,
+        baggage: row.try_get_unchecked(14)?,
+        hash: row.try_get_unchecked(15)?,
+        chain: row.try_get_unchecked(16)?,
     })
 }
