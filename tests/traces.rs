@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::collector::{Collector, Span};
+use crate::support::receiver::{Receiver, Say};
+use crate::support::webhooks::{EAGER, register};
 use crate::support::{Payment, Scene, eventually};
 
 const CALLERS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -48,6 +50,8 @@ async fn a_payment_is_one_trace_from_its_request_to_its_events() {
     assert_eq!(paid["status"], "completed", "{paid}");
     let expected = [
         "POST /api/v1/payments",
+        "POST /v1/charges",
+        "POST /v1/risk/evaluations",
         "account.capture",
         "account.hold",
         "channel.pay",
@@ -69,7 +73,15 @@ async fn a_payment_is_one_trace_from_its_request_to_its_events() {
         spans.iter().partition(|span| span.parent_id == CALLERS_SPAN);
     assert_eq!((roots.len(), roots[0].name.as_str()), (1, "POST /api/v1/payments"));
     assert!(others.iter().all(|span| found(&span.parent_id).is_some()), "{others:#?}");
-    assert!(spans.iter().all(|span| span.service == "payments"));
+    for span in &spans {
+        let asked = match span.name.as_str() {
+            "POST /v1/charges" => Some("channel.pay"),
+            "POST /v1/risk/evaluations" => Some("risk.check"),
+            _ => None,
+        };
+        assert_eq!(span.service, if asked.is_some() { "payments-sandbox" } else { "payments" });
+        assert!(asked.is_none_or(|by| found(&span.parent_id).unwrap().name == by), "{span:?}");
+    }
 
     // Each event names the span that recorded it, under the step that wanted it.
     let events = recorded_by(&scene, "p1").await;
@@ -178,4 +190,37 @@ async fn a_share_that_is_none_is_refused_at_the_start() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("OTEL_TRACES_SAMPLER_ARG must be 0 to 1, and is \"most\""), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_to_notify_leads_back_to_the_event() {
+    let collector = Collector::start().await;
+    let scene = Scene::start_with("traces-webhook", &[EAGER, &collector.settings()].concat());
+    let receiver = Receiver::start().await;
+    receiver.says(&[Say::Status(500)]);
+    scene.account("alice", "USD", "100.00").await;
+    register(&scene.client, &receiver.url(), &["PaymentCompleted"]).await;
+    assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "1.00")).await.status, 201);
+    let sent = || {
+        let mut spans = collector.spans();
+        spans.retain(|span| span.name == "notification.send");
+        spans
+    };
+    eventually("both attempts are told", async || sent().len() == 2).await;
+    let story = scene.client.get("/api/v1/payments/p1/events").await.body;
+    let events = story["data"].as_array().unwrap();
+    let event = events.iter().find(|event| event["type"] == "PaymentCompleted").unwrap();
+    for span in sent() {
+        assert_eq!(
+            (span.parent_id.as_str(), span.says("event.id")),
+            ("", event["event_id"].as_str().unwrap())
+        );
+        let (trace_id, span_id, kind) = &span.links[0];
+        let traceparent = format!("00-{trace_id}-{span_id}-01");
+        assert_eq!((event["traceparent"].as_str().unwrap(), kind.as_str()), (&*traceparent, "caused_by"));
+    }
+    let statuses: BTreeSet<String> =
+        sent().iter().map(|span| span.says("http.response.status_code").to_owned()).collect();
+    assert_eq!(statuses, ["200", "500"].map(str::to_owned).into());
+    scene.stopped();
 }

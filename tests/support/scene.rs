@@ -34,7 +34,9 @@ impl Scene {
     pub(crate) fn start_with(name: &str, settings: &[(&'static str, &'static str)]) -> Self {
         let folder = Folder::new(name);
         let settings = [IMPATIENT, settings].concat();
-        let sandbox = SandboxProcess::start(folder.path());
+        // The sandbox tells of itself where the engine does.
+        let traces: Vec<_> = settings.iter().filter(|(name, _)| name.starts_with("OTEL_")).copied().collect();
+        let sandbox = SandboxProcess::start_with(folder.path(), &traces);
         let engine = Engine::start_with(folder.path(), &sandbox, &settings);
         let client = Client::new(engine.url());
         Self { client, engine, sandbox, settings, folder }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use commands::cloud_event::{CloudEvent, CloudEventError};
-use commands::pace::{LEAST_PAUSE, pause};
+use commands::pace::{LEAST_PAUSE, Pace};
 use commands::ports::{RecordedEvent, StoreError};
 use commands::publishing::{Lead, Outbox};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -113,7 +113,7 @@ impl Relay {
     ) -> Result<(), Broken> {
         let mut sent = lead.marked();
         let mut marked_at = Instant::now();
-        let mut last_began = Instant::now();
+        let (mut pace, mut last_began) = (Pace::default(), Instant::now());
         while !stop.is_cancelled() {
             let began = Instant::now();
             let (through, under_way) = acks.through()?;
@@ -141,7 +141,7 @@ impl Relay {
                 }
                 read if read == PAGE as usize => {}
                 read => {
-                    let pause = pause(read, began - last_began);
+                    let pause = pace.after(read, began - last_began);
                     tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
                 }
             }

@@ -25,7 +25,7 @@ mod tables;
 
 use std::time::{Duration, Instant};
 
-use commands::pace::pause;
+use commands::pace::Pace;
 use projections::ports::Projection;
 use projections::{Folded, Stopped};
 use sqlx::postgres::PgConnectOptions;
@@ -123,7 +123,7 @@ impl Projector {
         checkpoints::begin(&mut connection).await?;
         let mut work = Work::default();
         let mut ask_again = Instant::now();
-        let mut last_began = Instant::now();
+        let (mut pace, mut last_began) = (Pace::default(), Instant::now());
         loop {
             if work.members.len() < Projection::ALL.len() && Instant::now() >= ask_again {
                 self.take_over(&mut connection, &mut work).await?;
@@ -141,7 +141,7 @@ impl Projector {
                 MOST_EVENTS => {}
                 events => {
                     // A payment's events come together the more often, and its row is written once.
-                    let pause = pause(usize::try_from(events).unwrap_or(0), began - last_began);
+                    let pause = pace.after(usize::try_from(events).unwrap_or(0), began - last_began);
                     tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
                 }
             }

@@ -16,6 +16,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use commands::spans::{self, LinkKind};
 use commands::webhooks::ports::{Outgoing, WebhookSender};
 use commands::webhooks::schedule::Attempted;
 use http_body_util::{BodyExt, Full, Limited};
@@ -29,6 +30,8 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::guard::{Guard, GuardedResolver, NotAllowed, NotResolved, Scheme, literal};
 use crate::remote::{self, SetupError};
@@ -119,7 +122,44 @@ impl HttpWebhooks {
 impl WebhookSender for HttpWebhooks {
     async fn send(&self, outgoing: &Outgoing) -> Attempted {
         let end = Instant::now() + self.timeout;
-        self.exchange(outgoing, end).await.unwrap_or_else(|reason| Attempted::Failed { reason })
+        let span = span(outgoing);
+        let exchanging = self.exchange(outgoing, end).instrument(span.clone());
+        let attempted = exchanging.await.unwrap_or_else(|reason| Attempted::Failed { reason });
+        record(&span, &attempted);
+        attempted
+    }
+}
+
+/// The span of an attempt: a trace of its own that leads back to the event. Of the URL it has the host only:
+/// the rest is the receiver's secret as often as not.
+fn span(outgoing: &Outgoing) -> Span {
+    let uri: Option<Uri> = outgoing.url.parse().ok();
+    let span = tracing::info_span!(
+        parent: None,
+        "notification.send",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        event.id = outgoing.message_id,
+        http.request.method = "POST",
+        http.response.status_code = Empty,
+        server.address = uri.as_ref().and_then(Uri::host),
+        error.type = Empty,
+    );
+    spans::link(&span, &outgoing.trace, LinkKind::CausedBy);
+    span
+}
+
+fn record(span: &Span, attempted: &Attempted) {
+    let failed = match attempted {
+        Attempted::Answered { status, .. } => {
+            span.record("http.response.status_code", *status);
+            (!(200..300).contains(status)).then(|| status.to_string())
+        }
+        Attempted::Failed { .. } => Some("no_answer".to_owned()),
+    };
+    if let Some(error) = failed {
+        span.record("error.type", error);
+        span.record("otel.status_code", "ERROR");
     }
 }
 

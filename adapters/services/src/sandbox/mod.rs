@@ -49,6 +49,7 @@ mod reply;
 mod risk;
 #[cfg(test)]
 mod tests;
+mod traced;
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -234,5 +236,6 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/behaviour", get(behaviour::show).put(behaviour::replace))
         .route("/healthz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(traced::serve))
         .with_state(shared)
 }
