@@ -6,7 +6,8 @@ use std::time::Duration;
 pub const LEAST_PAUSE: Duration = Duration::from_millis(20);
 /// The same while the log grows fast: the machine has better to do than to follow it in small steps.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
-/// Events a second from which the log counts as fast.
+/// Events a second up to which steps are small, and from which they are the largest; evenly in between.
+const QUIET_RATE: u128 = 12_000;
 const BUSY_RATE: u128 = 20_000;
 /// How long a turn takes to be half forgotten, nearly: a burst of a moment is no fast log.
 const MEMORY_MS: u128 = 500;
@@ -26,7 +27,9 @@ impl Pace {
         // A mean of what was and what came, each by the time that it stands for.
         let before = self.per_second.saturating_mul(MEMORY_MS);
         self.per_second = before.saturating_add(came) / (MEMORY_MS + within);
-        if self.per_second > BUSY_RATE { BUSY_PAUSE } else { LEAST_PAUSE }
+        let above = self.per_second.clamp(QUIET_RATE, BUSY_RATE) - QUIET_RATE;
+        let more = (BUSY_PAUSE - LEAST_PAUSE).as_micros().saturating_mul(above) / (BUSY_RATE - QUIET_RATE);
+        LEAST_PAUSE + Duration::from_micros(u64::try_from(more).unwrap_or(0))
     }
 }
 
@@ -44,17 +47,20 @@ mod tests {
     fn a_log_that_grows_fast_is_followed_in_larger_steps() {
         let mut pace = Pace::default();
         assert_eq!(after(&mut pace, 1, 1, 20), LEAST_PAUSE);
-        assert_eq!(after(&mut pace, 200, 390, 20), LEAST_PAUSE);
-        assert_eq!(after(&mut pace, 200, 410, 20), BUSY_PAUSE);
+        assert_eq!(after(&mut pace, 200, 240, 20), LEAST_PAUSE);
         // Larger steps do not make it look slower, nor faster.
+        for (events, within) in [(320, 20), (960, 60)] {
+            let between = after(&mut pace, 200, events, within).as_millis();
+            assert!((58..=60).contains(&between), "{between}");
+        }
         assert_eq!(after(&mut pace, 200, 2_050, 100), BUSY_PAUSE);
-        assert_eq!(after(&mut pace, 200, 1_950, 100), LEAST_PAUSE);
+        assert_eq!(after(&mut pace, 200, 1_200, 100), LEAST_PAUSE);
     }
 
     #[test]
     fn a_burst_of_a_moment_changes_nothing() {
         let mut pace = Pace::default();
-        assert_eq!(after(&mut pace, 200, 300, 20), LEAST_PAUSE);
+        assert_eq!(after(&mut pace, 200, 200, 20), LEAST_PAUSE);
         assert_eq!(after(&mut pace, 1, 1_200, 20), LEAST_PAUSE);
         assert_eq!(after(&mut pace, 1, 0, 0), LEAST_PAUSE);
         // And one that has waited for long is not taken for slow because of it.

@@ -32,7 +32,7 @@ use crate::settings::KafkaSettings;
 use crate::{message, producer, topics};
 
 /// Events that are read at a time.
-const PAGE: u32 = 2_000;
+const PAGE: u32 = 5_000;
 /// Events that are sent and not acknowledged, at most.
 const MOST_UNDER_WAY: usize = 20_000;
 /// How often the mark is moved while there is much to do.
