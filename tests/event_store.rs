@@ -219,7 +219,7 @@ async fn a_key_and_its_answer_land_with_the_events_or_not_at_all() {
     open_accounts(&store, &["caller"]).await;
     let receipt = store.execute(answering(deposit("caller", "paid-in", 10), "K1")).await.unwrap();
     let recorded = store.look_up(&key("K1"), None).await.unwrap().key.unwrap();
-    assert_eq!((recorded.request_hash, recorded.trace_id), ([7; 32], claim("K1").trace_id));
+    assert_eq!((recorded.request_hash, &recorded.traceparent), ([7; 32], &claim("K1").traceparent));
     assert!(receipt.position.is_some());
     assert_eq!(recorded.answer, receipt.answer, "the first caller and a repeat get the same");
     assert_eq!(recorded.answer.unwrap().position, receipt.position);

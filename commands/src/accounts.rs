@@ -155,7 +155,10 @@ impl AccountCommands {
     async fn recorded(&self, keyed: &KeyedRequest) -> Result<Option<Reply>, AccountRequestError> {
         let found = self.store.look_up(&keyed.claim.key, None).await.map_err(AccountRequestError::Store)?;
         match found.key {
-            Some(record) => Ok(Some(record.reply_to(&keyed.claim)?)),
+            Some(record) => {
+                record.link_repeat();
+                Ok(Some(record.reply_to(&keyed.claim)?))
+            }
             None => Ok(None),
         }
     }

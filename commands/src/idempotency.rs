@@ -7,7 +7,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::context::CommandContext;
+use tracing::Span;
+
+use crate::context::{CommandContext, TraceContext};
+use crate::spans::{self, LinkKind};
 
 /// A caller's name for one request. Keys of different callers do not meet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,8 +28,8 @@ pub struct Claim {
     pub key: IdempotencyKey,
     /// SHA-256 of what was asked; another request under the same key is a mistake.
     pub request_hash: [u8; 32],
-    /// Trace of the first request.
-    pub trace_id: String,
+    /// `traceparent` of the first request.
+    pub traceparent: String,
 }
 
 /// An answer to a request. `body` is a JSON object; the position of the last event becomes its last
@@ -39,6 +42,18 @@ pub struct Answer {
     pub body: String,
     /// Position of the last event that the answer tells of.
     pub position: Option<i64>,
+}
+
+impl Claim {
+    /// The trace of the first request.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        trace_id_of(&self.traceparent)
+    }
+}
+
+fn trace_id_of(traceparent: &str) -> &str {
+    traceparent.split('-').nth(1).unwrap_or(traceparent)
 }
 
 impl Answer {
@@ -68,8 +83,8 @@ pub struct Reply {
 pub struct KeyRecord {
     /// SHA-256 of the first request.
     pub request_hash: [u8; 32],
-    /// Trace of the first request.
-    pub trace_id: String,
+    /// `traceparent` of the first request; of older records only its trace id.
+    pub traceparent: String,
     /// Absent while the request runs.
     pub answer: Option<Answer>,
 }
@@ -86,6 +101,18 @@ pub enum KeyConflict {
 }
 
 impl KeyRecord {
+    /// The trace of the first request.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        trace_id_of(&self.traceparent)
+    }
+
+    /// Has the span of a repeat lead back to the first request.
+    pub(crate) fn link_repeat(&self) {
+        let first = TraceContext { traceparent: self.traceparent.clone(), tracestate: None, baggage: None };
+        spans::link(&Span::current(), &first, LinkKind::RetryOf);
+    }
+
     /// The recorded answer for a repeat of the request.
     ///
     /// # Errors
@@ -97,7 +124,7 @@ impl KeyRecord {
         match &self.answer {
             None => Err(KeyConflict::InFlight),
             Some(answer) => {
-                Ok(Reply { answer: answer.clone(), replayed: true, trace_id: self.trace_id.clone() })
+                Ok(Reply { answer: answer.clone(), replayed: true, trace_id: self.trace_id().to_owned() })
             }
         }
     }

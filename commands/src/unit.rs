@@ -10,7 +10,7 @@ use domain::{
     Account, AccountCommand, AccountError, AccountId, Payment, PaymentCommand, PaymentError, PaymentId,
 };
 
-use crate::context::CommandContext;
+use crate::context::{CommandContext, TraceContext};
 use crate::idempotency::{Answer, Claim, IdempotencyKey};
 
 /// One command to one aggregate.
@@ -20,6 +20,27 @@ pub enum Step {
     Account(AccountId, AccountCommand),
     /// To a payment.
     Payment(PaymentId, PaymentCommand),
+}
+
+impl Step {
+    /// What a command does to an account, as a metric's label; `None` for a payment's.
+    #[must_use]
+    pub const fn account_operation(&self) -> Option<&'static str> {
+        let Self::Account(_, command) = self else { return None };
+        Some(match command {
+            AccountCommand::Open(_) => "open",
+            AccountCommand::Deposit { .. } => "deposit",
+            AccountCommand::Withdraw { .. } => "withdraw",
+            AccountCommand::Hold { .. } => "hold",
+            AccountCommand::CaptureHold { .. } => "capture",
+            AccountCommand::ReleaseHold { .. } => "release",
+            AccountCommand::Credit { .. } => "credit",
+            AccountCommand::Debit { .. } => "debit",
+            AccountCommand::Freeze { .. } => "freeze",
+            AccountCommand::Unfreeze => "unfreeze",
+            AccountCommand::Close => "close",
+        })
+    }
 }
 
 /// Commands that become durable together or not at all.
@@ -139,6 +160,8 @@ pub struct Receipt {
     pub appended: bool,
     /// Position of the unit's last event, where it appended events.
     pub position: Option<i64>,
+    /// The span that recorded it.
+    pub recorded_by: Arc<TraceContext>,
     /// Id of the unit's last event, the cause of what follows.
     pub last_event_id: Option<String>,
     /// The recorded answer, where the unit answers a request.

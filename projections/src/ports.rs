@@ -148,6 +148,9 @@ pub trait ReadModels: Send + Sync {
         patience: Duration,
     ) -> Result<bool, ReadError>;
 
+    /// How many payments wait for a person.
+    async fn waiting_for_review(&self) -> Result<i64, ReadError>;
+
     /// How far each projection is, in the order of [`Projection::ALL`].
     async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError>;
 }

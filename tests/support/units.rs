@@ -76,7 +76,7 @@ pub(crate) fn key(name: &str) -> IdempotencyKey {
 
 /// A claim of a key; its trace is as good as unique, as a request's is.
 pub(crate) fn claim(name: &str) -> Claim {
-    Claim { key: key(name), request_hash: [7; 32], trace_id: format!("trace-{name}") }
+    Claim { key: key(name), request_hash: [7; 32], traceparent: format!("00-{name}-1-01") }
 }
 
 pub(crate) fn answer(body: &str) -> Answer {

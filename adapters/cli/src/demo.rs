@@ -1,7 +1,9 @@
 //! `payments demo`: real payments on a fresh `payments dev`, and the story of each, event by event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use adapter_telemetry::Meters;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -47,10 +49,14 @@ struct Scene {
     method: &'static str,
 }
 
-pub(crate) async fn run(options: DemoArguments, mut settings: Settings) -> Result<(), Failure> {
+pub(crate) async fn run(
+    options: DemoArguments,
+    mut settings: Settings,
+    meters: Arc<Meters>,
+) -> Result<(), Failure> {
     // A person watches: the lost answer is given up after a second, and only warnings are logged.
     settings.services.channel_timeout_ms = settings.services.channel_timeout_ms.min(1_000);
-    let dev = Dev::start(options.dev, &settings).await?;
+    let dev = Dev::start(options.dev, &settings, meters).await?;
     let address = dev.address()?;
     let shutdown = Shutdown::listen()?;
     let (stop, stopped) = oneshot::channel::<()>();

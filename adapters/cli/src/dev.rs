@@ -1,9 +1,11 @@
 //! `payments dev`: everything in one process, with a private PostgreSQL and the sandbox.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use adapter_postgres::embedded::{ClusterSettings, EmbeddedPostgres};
 use adapter_services::sandbox::{Sandbox, SandboxSettings};
+use adapter_telemetry::Meters;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,8 +26,12 @@ pub(crate) struct Dev {
     postgres: EmbeddedPostgres,
 }
 
-pub(crate) async fn run(options: DevArguments, settings: Settings) -> Result<(), Failure> {
-    let dev = Dev::start(options, &settings).await?;
+pub(crate) async fn run(
+    options: DevArguments,
+    settings: Settings,
+    meters: Arc<Meters>,
+) -> Result<(), Failure> {
+    let dev = Dev::start(options, &settings, meters).await?;
     let shutdown = Shutdown::listen()?;
     announce(dev.address()?);
     dev.serve(shutdown.requested()).await
@@ -33,7 +39,11 @@ pub(crate) async fn run(options: DevArguments, settings: Settings) -> Result<(),
 
 impl Dev {
     /// Starts PostgreSQL and the sandbox, connects the engine, and listens.
-    pub(crate) async fn start(options: DevArguments, settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        options: DevArguments,
+        settings: &Settings,
+        meters: Arc<Meters>,
+    ) -> Result<Self, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
         // Bound before anything is made on disk: a port that is taken is the likeliest mistake.
         let listener = TcpListener::bind(address)
@@ -45,8 +55,13 @@ impl Dev {
             run_as: options.pg_user,
         })
         .await?;
-        let started =
-            Self::start_on(&postgres, options.sandbox_url, options.sandbox_port, &options.data_dir, settings);
+        let started = async {
+            let (sandbox, url) =
+                Self::sandbox(options.sandbox_url, options.sandbox_port, &options.data_dir, settings).await?;
+            let neighbours =
+                Neighbours { database_url: postgres.database_url(), risk_url: url.clone(), channel_url: url };
+            Ok((Engine::build(&neighbours, settings, meters).await?, sandbox))
+        };
         match started.await {
             Ok((engine, sandbox)) => Ok(Self { engine, listener, sandbox, postgres }),
             Err(failure) => {
@@ -56,18 +71,18 @@ impl Dev {
         }
     }
 
-    async fn start_on(
-        postgres: &EmbeddedPostgres,
-        sandbox_url: Option<String>,
-        sandbox_port: u16,
+    /// The services outside: those at a URL, or our own.
+    async fn sandbox(
+        url: Option<String>,
+        port: u16,
         data_dir: &std::path::Path,
         settings: &Settings,
-    ) -> Result<(Engine, Option<Sandbox>), Failure> {
-        let (sandbox, url) = match sandbox_url {
+    ) -> Result<(Option<Sandbox>, String), Failure> {
+        Ok(match url {
             Some(url) => (None, url),
             None => {
                 let sandbox = Sandbox::start(SandboxSettings {
-                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, sandbox_port)),
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
                     record_dir: Some(data_dir.join("sandbox")),
                     behaviour: settings.sandbox,
                 })
@@ -76,10 +91,7 @@ impl Dev {
                 tracing::info!(url, "sandbox: risk service and payment channel");
                 (Some(sandbox), url)
             }
-        };
-        let neighbours =
-            Neighbours { database_url: postgres.database_url(), risk_url: url.clone(), channel_url: url };
-        Ok((Engine::build(&neighbours, settings).await?, sandbox))
+        })
     }
 
     /// The API's address.
@@ -94,6 +106,8 @@ impl Dev {
         let background = engine.background();
         // Tasks of their own: what they do for others is no part of what serving waits for.
         let (mut telling, end) = (JoinSet::new(), CancellationToken::new());
+        let mut measuring = JoinSet::new();
+        measuring.spawn(engine.measuring());
         telling.spawn(engine.notifier_role(end.clone()));
         if let Some(relay) = engine.relay_role(end.clone()) {
             telling.spawn(relay);

@@ -41,6 +41,8 @@ use crate::settings::{Services, Settings};
 const MOST_RECOVERING: usize = 1_024;
 /// How often old answers are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+/// How often what is read of the database is read where nobody asks for it.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a scrape waits for the database.
 const METRICS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -62,11 +64,16 @@ pub(crate) struct Engine {
     projector: Option<Projector>,
     notifier: Option<NotifierRole>,
     relay: Option<Relay>,
+    measured: Arc<Measured>,
 }
 
 impl Engine {
     /// Connects everything; the database is brought up to date first.
-    pub(crate) async fn build(neighbours: &Neighbours, settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) async fn build(
+        neighbours: &Neighbours,
+        settings: &Settings,
+        meters: Arc<Meters>,
+    ) -> Result<Self, Failure> {
         let database = Database::open(&neighbours.database_url, settings.store.connections).await?;
         let store_settings = StoreSettings {
             cached_accounts: settings.store.cached_accounts,
@@ -97,7 +104,7 @@ impl Engine {
         }));
         let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
         let measured = Arc::new(Measured {
-            meters: Meters::start()?,
+            meters,
             read_models: Arc::clone(&read_models),
             webhooks: PostgresWebhooks::new(&database),
             outbox: Arc::clone(&monitor),
@@ -116,7 +123,7 @@ impl Engine {
             store,
             reader,
             webhooks,
-            metrics: measured,
+            metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
             settings: http_settings(settings),
@@ -132,6 +139,7 @@ impl Engine {
             keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
             projector: Some(projector),
             notifier: Some(notifier),
+            measured,
         })
     }
 
@@ -140,6 +148,17 @@ impl Engine {
         let (saga, projecting) = (self.saga_role(), self.projector_role());
         async move {
             tokio::join!(saga, projecting);
+        }
+    }
+
+    /// Reads again and again what is read when it is asked for: whoever is sent metrics does not ask.
+    pub(crate) fn measuring(&self) -> impl Future<Output = ()> + Send + use<> {
+        let measured = Arc::clone(&self.measured);
+        async move {
+            loop {
+                tokio::time::sleep(MEASURE_INTERVAL).await;
+                measured.read().await;
+            }
         }
     }
 
@@ -225,7 +244,7 @@ impl Engine {
 
 /// What is measured, read when it is asked for.
 struct Measured {
-    meters: Meters,
+    meters: Arc<Meters>,
     read_models: Arc<dyn ReadModels>,
     webhooks: PostgresWebhooks,
     outbox: Arc<dyn OutboxMonitor>,
@@ -243,11 +262,10 @@ impl AttemptMeter for Measured {
     }
 }
 
-#[async_trait]
-impl Metrics for Measured {
-    async fn render(&self) -> String {
+impl Measured {
+    /// Without the database there is no news; the last values stay.
+    async fn read(&self) {
         let status = tokio::time::timeout(METRICS_PATIENCE, self.read_models.status()).await;
-        // Without the database there is no news of either; the last values stay.
         let outbox = tokio::time::timeout(METRICS_PATIENCE, self.outbox.status()).await;
         if let Ok(Ok(Some(outbox))) = outbox {
             let waiting = Duration::from_millis(outbox.lag_ms);
@@ -262,6 +280,17 @@ impl Metrics for Measured {
         if let Ok(Ok(DeliveryCounts { pending, dead })) = counts {
             self.meters.webhooks(pending, dead);
         }
+        let waiting = tokio::time::timeout(METRICS_PATIENCE, self.read_models.waiting_for_review()).await;
+        if let Ok(Ok(waiting)) = waiting {
+            self.meters.needs_review(waiting);
+        }
+    }
+}
+
+#[async_trait]
+impl Metrics for Measured {
+    async fn render(&self) -> String {
+        self.read().await;
         self.meters.render().unwrap_or_else(|error| {
             tracing::error!(error, "cannot render the metrics");
             String::new()

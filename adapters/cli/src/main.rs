@@ -24,7 +24,9 @@ mod traced;
 mod webhooks;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use adapter_telemetry::Meters;
 use clap::Parser;
 
 use self::arguments::{Arguments, Command};
@@ -51,22 +53,27 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let settings = settings::Settings::load(arguments.config.as_deref())?;
-    let traces = arguments.command.traces();
-    let traces = adapter_telemetry::start(&settings.log.filter, settings.log.format(), traces)?;
-    let ended = carry_out(arguments.command, settings).await;
-    if let Some(traces) = traces {
-        // It waits for the collector, on a thread that may.
-        tokio::task::spawn_blocking(move || traces.end()).await?;
+    let service = arguments.command.service();
+    let telemetry = adapter_telemetry::start(&settings.log.filter, settings.log.format(), service)?;
+    if telemetry.keeps_traces() {
+        commands::spans::keep();
     }
+    let ended = carry_out(arguments.command, settings, telemetry.meters()).await;
+    // It waits for the collector, on a thread that may.
+    tokio::task::spawn_blocking(move || telemetry.end()).await?;
     ended
 }
 
-async fn carry_out(command: Command, settings: settings::Settings) -> Result<ExitCode, Failure> {
+async fn carry_out(
+    command: Command,
+    settings: settings::Settings,
+    meters: Arc<Meters>,
+) -> Result<ExitCode, Failure> {
     match command {
-        Command::Dev(options) => dev::run(options, settings).await?,
-        Command::Serve(options) => serve::run(options, settings).await?,
+        Command::Dev(options) => dev::run(options, settings, meters).await?,
+        Command::Serve(options) => serve::run(options, settings, meters).await?,
         Command::Sandbox(options) => sandbox::run(options, &settings).await?,
-        Command::Demo(options) => demo::run(options, settings).await?,
+        Command::Demo(options) => demo::run(options, settings, meters).await?,
         Command::Events(options) => return events::run(options).await,
         Command::Replay(options) => return replay::run(options, &settings).await,
         Command::Relay(options) => return relay::run(options).await,

@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use adapter_kafka::replay::Replay;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::projector::rebuild::Watcher;
 use commands::cloud_event::{CloudEvent, TYPE_PREFIX};
 use commands::ports::{EventReader, RecordedEvent};
+use commands::spans::{self, Handling, KeyValue, LinkKind, MOST_LINKS, Origin, SpanKind};
 use serde_json::json;
 
 use crate::Failure;
@@ -91,6 +93,7 @@ async fn tell_again(
     progress: &Progress,
 ) -> Result<Counts, Failure> {
     let before = stretch.next() - 1;
+    let (began, mut origins) = (SystemTime::now(), vec![]);
     let mut counts: Counts = wanted.types.iter().map(|name| (name.clone(), 0)).collect();
     while let Some(events) = stretch.page(log).await? {
         for event in events.iter().filter(|event| wanted.has(event)) {
@@ -101,13 +104,34 @@ async fn tell_again(
                 Listener::Topic(replay) => replay.tell(event).await?,
             }
             *counts.entry(event.event_type.clone()).or_default() += 1;
+            if origins.len() < MOST_LINKS && spans::is_kept(&event.traceparent) {
+                origins.push(Origin::of(event));
+            }
         }
         if let Listener::Bytes(output) = &mut listener {
             output.flush()?;
         }
         progress.at(stretch.next() - 1 - before, stretch.to() - before);
     }
+    tell(began, origins, (before + 1, stretch.to()), counts.values().sum());
     Ok(counts)
+}
+
+/// Tells of the replay itself, as a trace of its own.
+fn tell(began: SystemTime, origins: Vec<Origin>, (from, to): (i64, i64), events: u64) {
+    let attributes = vec![
+        KeyValue::new("replay.from", from),
+        KeyValue::new("replay.to", to),
+        KeyValue::new("replay.events", i64::try_from(events).unwrap_or(i64::MAX)),
+    ];
+    let handling = Handling {
+        name: "payments.replay".to_owned(),
+        kind: SpanKind::Internal,
+        began,
+        link: LinkKind::ReplayOf,
+        attributes,
+    };
+    spans::worked_through(&handling, origins);
 }
 
 impl Wanted {

@@ -1,7 +1,9 @@
 //! `payments serve`: the roles asked for, on a database of the operator's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use adapter_telemetry::Meters;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,13 +14,17 @@ use crate::engine::{Engine, Neighbours};
 use crate::settings::Settings;
 use crate::signals::Shutdown;
 
-pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(), Failure> {
+pub(crate) async fn run(
+    options: ServeArguments,
+    settings: Settings,
+    meters: Arc<Meters>,
+) -> Result<(), Failure> {
     let neighbours = Neighbours {
         database_url: options.database_url,
         risk_url: options.risk_url,
         channel_url: options.channel_url,
     };
-    let mut engine = Engine::build(&neighbours, &settings).await?;
+    let mut engine = Engine::build(&neighbours, &settings, meters).await?;
     let shutdown = Shutdown::listen()?;
     let mut tasks = JoinSet::new();
     if options.roles.contains(&Role::Saga) {
@@ -27,6 +33,7 @@ pub(crate) async fn run(options: ServeArguments, settings: Settings) -> Result<(
     if options.roles.contains(&Role::Projector) {
         tasks.spawn(engine.projector_role());
     }
+    tasks.spawn(engine.measuring());
     let (mut draining, stop) = (JoinSet::new(), CancellationToken::new());
     if options.roles.contains(&Role::Relay) {
         let relay = engine.relay_role(stop.clone());

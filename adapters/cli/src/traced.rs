@@ -1,6 +1,6 @@
-//! Which commands keep traces, and under which names.
+//! Which commands tell of themselves by OTLP, and under which names.
 
-use adapter_telemetry::TraceSettings;
+use adapter_telemetry::Service;
 
 use crate::arguments::{Command, Role};
 
@@ -8,19 +8,19 @@ use crate::arguments::{Command, Role};
 const IN_PRODUCTION: f64 = 0.1;
 
 impl Command {
-    /// How this command's traces are kept, where the environment says where to.
-    pub(crate) fn traces(&self) -> Option<TraceSettings> {
-        let (service, environment, share) = match self {
+    /// Who this command is, where the environment says where telemetry goes; without one only log lines tell of it.
+    pub(crate) fn service(&self) -> Option<Service> {
+        let (name, environment, share) = match self {
             Self::Dev(_) | Self::Demo(_) => ("payments", "development", 1.0),
             Self::Serve(options) => (service_of(&options.roles), "production", IN_PRODUCTION),
             Self::Sandbox(_) => ("payments-sandbox", "development", 1.0),
-            // What resolves a payment records events.
-            Self::Review(_) => ("payments-tools", "production", IN_PRODUCTION),
-            Self::Events(_) | Self::Replay(_) | Self::Projections(_) | Self::Relay(_) | Self::Webhooks(_) => {
-                return None;
+            // What resolves a payment records events; what replays or rebuilds tells where they came from.
+            Self::Review(_) | Self::Replay(_) | Self::Projections(_) => {
+                ("payments-tools", "production", IN_PRODUCTION)
             }
+            Self::Events(_) | Self::Relay(_) | Self::Webhooks(_) => return None,
         };
-        Some(TraceSettings { service, environment, share })
+        Some(Service { name, environment, share })
     }
 }
 

@@ -1,12 +1,14 @@
 //! What every request passes on its way in and out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use commands::context::TraceContext;
+use commands::meters::{self, Serving};
 use commands::spans;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -24,8 +26,12 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     let trace = trace::context(request.headers(), shared.api.settings.sampled);
     let trace = Arc::new(spans::context_of(&span, &trace).unwrap_or(trace));
     request.extensions_mut().insert::<Arc<TraceContext>>(Arc::clone(&trace));
+    let measured = Measured::begin(&request);
     let mut response = within_limits(&shared, request, next).instrument(span.clone()).await;
     record(&span, &response);
+    if let Some(measured) = measured {
+        measured.end(&response);
+    }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.write_into(&mut response, trace.trace_id());
     }
@@ -35,6 +41,44 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
         response.headers_mut().insert(TRACE_ID, trace_id);
     }
     response
+}
+
+/// A request to the API that is measured; not those of whoever looks whether this process is well.
+struct Measured {
+    method: &'static str,
+    route: Option<MatchedPath>,
+    began: Instant,
+    _serving: Serving,
+}
+
+impl Measured {
+    fn begin(request: &Request) -> Option<Self> {
+        if !request.uri().path().starts_with("/api/") {
+            return None;
+        }
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let (method, began) = (method_name(request.method()), Instant::now());
+        Some(Self { method, route, began, _serving: meters::http_serving() })
+    }
+
+    fn end(self, response: &Response) {
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        meters::http_served(self.method, route, response.status().as_u16(), self.began.elapsed());
+    }
+}
+
+/// A method by HTTP's own names; a caller can make up others.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "PUT" => "PUT",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
 }
 
 /// The span of a request to the API, in the trace that the client sent. Nobody asks why it was looked at

@@ -101,7 +101,7 @@ pub(crate) fn keyed(
     let claim = Claim {
         key: IdempotencyKey { caller: Arc::clone(&caller), key: Arc::from(key) },
         request_hash: hash.0.finalize().into(),
-        trace_id: trace.trace_id().to_owned(),
+        traceparent: trace.traceparent.clone(),
     };
     let context = CommandContext {
         correlation_id: Arc::from(correlation_id),

@@ -18,10 +18,12 @@ mod dead_letters;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use commands::consuming::{HandleError, Handler, Source};
+use commands::meters;
 use commands::ports::RecordedEvent;
+use commands::spans::{self, KeyValue, LinkKind, Origin};
 use futures::{FutureExt, StreamExt};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
@@ -34,6 +36,7 @@ use self::dead_letters::DeadLetters;
 use crate::client::{error_line, log_line};
 use crate::message::{Told, read};
 use crate::settings::KafkaSettings;
+use crate::told::Messages;
 use crate::topics;
 
 /// Messages that are handled together, at most.
@@ -201,7 +204,11 @@ impl Consumer {
         let mut pause = FIRST_PAUSE;
         while !events.is_empty() {
             let (told, of): (Vec<RecordedEvent>, Vec<OwnedMessage>) = events.into_iter().unzip();
+            let began = (Instant::now(), SystemTime::now());
             let handled = self.handler.handle(source, &told).await;
+            if handled.is_ok() {
+                self.tell(source, &told, began);
+            }
             events = told.into_iter().zip(of).collect();
             match handled {
                 Ok(()) => break,
@@ -226,6 +233,21 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// What traces and measurements say of a batch that is handled.
+    fn tell(&self, source: &Source, events: &[RecordedEvent], began: (Instant, SystemTime)) {
+        meters::messages_processed(&source.topic, events.len(), began.0.elapsed());
+        if !spans::are_kept() {
+            return;
+        }
+        let kept = events.iter().filter(|event| spans::is_kept(&event.traceparent));
+        let messages = Messages { number: events.len(), origins: kept.map(Origin::of).collect() };
+        let attributes = vec![
+            KeyValue::new("messaging.consumer.group.name", self.handler.name().to_owned()),
+            KeyValue::new("messaging.destination.partition.id", source.partition.to_string()),
+        ];
+        messages.tell(&source.topic, "process", LinkKind::CausedBy, began.1, attributes);
     }
 
     async fn put_aside(

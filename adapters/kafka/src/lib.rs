@@ -22,6 +22,7 @@ mod producer;
 pub mod relay;
 pub mod replay;
 pub mod settings;
+mod told;
 pub mod topics;
 
 pub use settings::KafkaSettings;

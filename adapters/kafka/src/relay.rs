@@ -14,6 +14,7 @@
 //! sequences whatever is before an event was sent before it, or is acknowledged since long.
 
 mod acks;
+mod told;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use rdkafka::producer::{BaseRecord, ThreadedProducer};
 use tokio_util::sync::CancellationToken;
 
 use self::acks::Acks;
+use self::told::Told;
 use crate::producer::{Answered, Answers};
 use crate::settings::KafkaSettings;
 use crate::{message, producer, topics};
@@ -114,9 +116,11 @@ impl Relay {
         let mut sent = lead.marked();
         let mut marked_at = Instant::now();
         let (mut pace, mut last_began) = (Pace::default(), Instant::now());
+        let mut told = Told::default();
         while !stop.is_cancelled() {
             let began = Instant::now();
             let (through, under_way) = acks.through()?;
+            told.acknowledged(through);
             if through > lead.marked() && (marked_at.elapsed() >= MARK_EVERY || under_way == 0) {
                 lead.mark(through).await?;
                 marked_at = Instant::now();
@@ -126,6 +130,7 @@ impl Relay {
                 continue;
             }
             let events = lead.behind(sent, PAGE).await?;
+            told.sending(&events, |aggregate_type| self.settings.topic_of(aggregate_type));
             for event in &events {
                 self.send(producer, acks, event).await?;
                 sent = event.position;
@@ -151,6 +156,7 @@ impl Relay {
         while acks.through()?.1 > 0 && Instant::now() < deadline {
             let _ = tokio::time::timeout(LEAST_PAUSE, acks.news()).await;
         }
+        told.acknowledged(acks.through()?.0);
         Ok(())
     }
 

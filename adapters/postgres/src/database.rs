@@ -1,8 +1,9 @@
 //! Connections and migrations.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use commands::meters;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
@@ -140,10 +141,12 @@ pub(crate) async fn fetch_all(
     query: Query<'_, Postgres, PgArguments>,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut borrowed = Borrowed(Some(pool.acquire().await?));
+    let began = Instant::now();
     let rows = match borrowed.0.as_deref_mut() {
         Some(connection) => query.fetch_all(connection).await,
         None => Err(sqlx::Error::PoolClosed),
     };
+    meters::database_asked("read", rows.is_err(), began.elapsed());
     drop(borrowed.0.take());
     rows
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::context::TraceContext;
+use commands::meters;
 use commands::ports::StoreError;
 use commands::saga::{OpenPayment, OpenPayments};
 use domain::PaymentId;
@@ -138,6 +139,11 @@ impl Scan {
         Ok(())
     }
 
+    fn longest_without_news(&self, now: DateTime<Utc>) -> Duration {
+        let oldest = self.open.values().map(|open| open.last_news).min();
+        oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default()
+    }
+
     fn checkpoint(&self) -> i64 {
         let oldest = self.open.values().map(|open| open.reserved_at - 1).min();
         oldest.or(self.position).unwrap_or(0)
@@ -172,6 +178,7 @@ impl OpenPayments for OpenPaymentScan {
         // A connection that has fallen silent must not end recovery for good.
         let looked = tokio::time::timeout(PATIENCE, looking).await;
         let now = looked.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unavailable)?;
+        meters::open_payments(scan.open.len(), scan.longest_without_news(now));
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         Ok(scan.overdue(now - age))
     }

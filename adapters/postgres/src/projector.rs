@@ -9,6 +9,7 @@
 //! | `checkpoints` | how far each projection has come |
 //! | `tables` | how rows are loaded and written |
 //! | `progress` | telling readers in this process |
+//! | `told` | what traces say of it |
 //! | [`rebuild`] | building a read model anew, and comparing it with the log |
 //!
 //! Start at [`Projector::run`].
@@ -22,8 +23,9 @@ mod checkpoints;
 mod progress;
 pub mod rebuild;
 mod tables;
+mod told;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use commands::pace::Pace;
 use projections::ports::Projection;
@@ -194,7 +196,7 @@ impl Projector {
         members: &mut [Member],
         position: i64,
     ) -> Result<i64, Broken> {
-        let now = Instant::now();
+        let (now, began) = (Instant::now(), SystemTime::now());
         let mut ready: Vec<&mut Member> = members.iter_mut().filter(|member| member.is_ready(now)).collect();
         let others = ready.iter().map(|member| member.checkpoint.position);
         let through = others.filter(|other| *other > position).min().unwrap_or(i64::MAX);
@@ -223,10 +225,13 @@ impl Projector {
             commit_us = (now.elapsed() - folded).as_micros(),
             "projected"
         );
+        let applied = advances.iter().map(|advance| advance.position).max().unwrap_or(position);
+        let names = ready.iter().map(|member| member.projection.name()).collect();
         for (member, advance) in ready.into_iter().zip(&advances) {
             member.moved(advance);
             self.progress.reached(member.projection, advance.position);
         }
+        told::applied(connection, names, (position, applied), began).await?;
         Ok(last - position)
     }
 

@@ -172,6 +172,13 @@ impl ReadModels for PostgresReadModels {
         }
     }
 
+    async fn waiting_for_review(&self) -> Result<i64, ReadError> {
+        let query = sqlx::query("select count(*) from read_models.payments where status = $1")
+            .bind(PaymentStatus::NeedsReview.name());
+        let rows = self.read(query).await?;
+        rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(damaged)
+    }
+
     async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError> {
         // Positions have no gaps: the first event that is not folded is at the next one. It is a query of
         // its own, so that no plan reads the whole log for it; where there is none, null gives way to 0.

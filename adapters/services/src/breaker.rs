@@ -19,6 +19,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use commands::meters;
+
+/// How a closed breaker is measured.
+const CLOSED: u64 = 0;
+
 /// When a breaker opens and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
@@ -72,6 +77,7 @@ impl Breaker {
     #[must_use]
     pub fn new(service: &'static str, settings: BreakerSettings) -> Self {
         let circuit = Circuit { phase: Phase::Closed { failures: 0 }, period: 0 };
+        meters::breaker(service, CLOSED);
         Self { service, settings, circuit: Mutex::new(circuit) }
     }
 
@@ -111,6 +117,7 @@ impl Breaker {
 
     fn log(&self, phase: Phase) {
         let service = self.service;
+        meters::breaker(service, phase.number());
         match phase {
             Phase::Closed { .. } => tracing::info!(service, "the breaker is closed: calls go through"),
             Phase::Open { wait, .. } => {
@@ -171,6 +178,17 @@ enum Phase {
     Open { since: Instant, wait: Duration },
     /// The probe is out.
     Probing,
+}
+
+impl Phase {
+    /// How it is measured.
+    const fn number(self) -> u64 {
+        match self {
+            Self::Closed { .. } => CLOSED,
+            Self::Probing => 1,
+            Self::Open { .. } => 2,
+        }
+    }
 }
 
 /// The rules.

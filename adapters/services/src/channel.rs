@@ -22,20 +22,19 @@
 //! would be left to be the probe). A connection that was refused is Unknown for the same reason.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use commands::context::CommandContext;
+use commands::meters;
 use commands::ports::{ChannelAnswer, Charge, PaymentChannel};
 use domain::{Money, PaymentId, TransactionId};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use crate::breaker::{Breaker, BreakerSettings};
-use crate::remote::{self, NoReply, Remote, Reply, SetupError, client_span};
+use crate::remote::{self, NoReply, Remote, Reply, SetupError};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -114,33 +113,37 @@ impl HttpChannel {
 #[async_trait]
 impl PaymentChannel for HttpChannel {
     async fn pay(&self, charge: &Charge, context: &CommandContext) -> ChannelAnswer {
-        let span = client_span!("channel.pay", self.remote, "POST", transaction.id = Empty);
-        let context = context.within(&span);
-        let answer = match self.ask_to_pay(charge, &context).instrument(span.clone()).await {
+        let began = Instant::now();
+        let answer = match self.ask_to_pay(charge, context).await {
             Ok(reply) => answer_to_charge(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
         };
-        record(&span, &answer);
+        measure("pay", &answer, began);
         answer
     }
 
     async fn inquire(&self, payment_id: &PaymentId, context: &CommandContext) -> ChannelAnswer {
-        let span = client_span!("channel.inquire", self.remote, "GET", transaction.id = Empty);
-        let context = context.within(&span);
-        let answer = match self.ask_after(payment_id, &context).instrument(span.clone()).await {
+        let began = Instant::now();
+        let answer = match self.ask_after(payment_id, context).await {
             Ok(reply) => answer_to_inquiry(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
         };
-        record(&span, &answer);
+        measure("inquire", &answer, began);
         answer
     }
 }
 
-/// Says in a span under which name the channel keeps what it paid.
-fn record(span: &Span, answer: &ChannelAnswer) {
-    if let ChannelAnswer::Paid { transaction_id } = answer {
-        span.record("transaction.id", transaction_id.as_str());
-    }
+fn measure(operation: &'static str, answer: &ChannelAnswer, began: Instant) {
+    let outcome = match answer {
+        ChannelAnswer::Paid { .. } => "paid",
+        ChannelAnswer::Declined { .. } => "declined",
+        ChannelAnswer::NotFound => "not_found",
+        ChannelAnswer::Unknown { .. } => {
+            meters::failed("channel");
+            "unknown"
+        }
+    };
+    meters::channel_answered(operation, outcome, began.elapsed());
 }
 
 fn answer_to_charge(reply: &Reply) -> ChannelAnswer {

@@ -9,9 +9,10 @@
 //! Redirects are not followed.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use commands::context::{CommandContext, TraceContext};
+use commands::meters;
 use domain::Money;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -106,23 +107,19 @@ pub(crate) enum NoReply {
     Unwritable,
 }
 
-/// The span of a request to a service, by the conventions for HTTP. Further fields follow the method.
-macro_rules! client_span {
-    ($name:literal, $remote:expr, $method:literal $(, $($field:tt)*)?) => {
-        tracing::info_span!(
-            $name,
-            otel.kind = "client",
-            otel.status_code = tracing::field::Empty,
-            http.request.method = $method,
-            http.response.status_code = tracing::field::Empty,
-            server.address = $remote.host(),
-            server.port = $remote.port(),
-            error.type = tracing::field::Empty,
-            $($($field)*)?
-        )
-    };
+impl NoReply {
+    /// Its name in spans and in what is measured.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "breaker_open",
+            Self::ConnectionFailed => "connection_failed",
+            Self::ConnectionLost => "connection_lost",
+            Self::Late { .. } => "timeout",
+            Self::TooLong => "answer_too_long",
+            Self::Unwritable => "unwritable",
+        }
+    }
 }
-pub(crate) use client_span;
 
 /// One service: its address, its connections, its breaker.
 #[derive(Debug)]
@@ -156,14 +153,6 @@ impl Remote {
         Ok(Self { service, authority, base, http, timeout, breaker: Breaker::new(service, breaker) })
     }
 
-    pub(crate) fn host(&self) -> &str {
-        self.authority.host()
-    }
-
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.authority.port_u16()
-    }
-
     pub(crate) fn breaker(&self) -> &Breaker {
         &self.breaker
     }
@@ -177,6 +166,13 @@ impl Remote {
     ///
     /// The breaker counts as a failure whatever is no answer, and 5xx.
     pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        let (method, began) = (request.method().clone(), Instant::now());
+        let reply = self.ask_once(request).await;
+        self.record(&method, &reply, began.elapsed());
+        reply
+    }
+
+    async fn ask_once(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
         let permit = self.breaker.admit().ok_or(NoReply::BreakerOpen)?;
         let reply = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(reply) => reply,
@@ -186,8 +182,34 @@ impl Remote {
             Ok(reply) if !reply.status.is_server_error() => permit.answered(),
             _ => permit.failed(),
         }
-        record(&reply);
         reply
+    }
+
+    /// Says in the span of a request, by the conventions for HTTP, what became of it, and measures it.
+    fn record(&self, method: &Method, reply: &Result<Reply, NoReply>, took: Duration) {
+        let method = if *method == Method::POST { "POST" } else { "GET" };
+        let (status, error) = match reply {
+            Ok(reply) => (Some(reply.status.as_u16()), None),
+            Err(no_reply) => (None, Some(no_reply.kind())),
+        };
+        meters::http_asked(self.service, method, status, error, took);
+        let span = Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        span.record("http.request.method", method);
+        span.record("server.address", self.authority.host());
+        if let Some(port) = self.authority.port_u16() {
+            span.record("server.port", port);
+        }
+        if let Some(status) = status {
+            span.record("http.response.status_code", status);
+        }
+        let status = status.filter(|status| *status >= 400).map(|status| status.to_string());
+        if let Some(error) = error.or(status.as_deref()) {
+            span.record("error.type", error);
+            span.record("otel.status_code", "ERROR");
+        }
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
@@ -206,27 +228,6 @@ impl Remote {
                 Err(NoReply::ConnectionLost)
             }
         }
-    }
-}
-
-/// Says in the span of a request what became of it.
-fn record(reply: &Result<Reply, NoReply>) {
-    let span = Span::current();
-    let error = match reply {
-        Ok(reply) => {
-            span.record("http.response.status_code", reply.status.as_u16());
-            (reply.status.is_client_error() || reply.status.is_server_error()).then(|| reply.status.as_str())
-        }
-        Err(NoReply::BreakerOpen) => Some("breaker_open"),
-        Err(NoReply::ConnectionFailed) => Some("connection_failed"),
-        Err(NoReply::ConnectionLost) => Some("connection_lost"),
-        Err(NoReply::Late { .. }) => Some("timeout"),
-        Err(NoReply::TooLong) => Some("answer_too_long"),
-        Err(NoReply::Unwritable) => Some("unwritable"),
-    };
-    if let Some(error) = error {
-        span.record("error.type", error);
-        span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -14,11 +14,9 @@ use domain::Money;
 use domain::payment::RiskLevel;
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use tracing::Instrument;
-use tracing::field::Empty;
 
 use crate::breaker::{Breaker, BreakerSettings};
-use crate::remote::{self, NoReply, Remote, Reply, SetupError, client_span};
+use crate::remote::{self, NoReply, Remote, Reply, SetupError};
 
 /// Where the risk service is and how long it is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,16 +84,10 @@ impl RiskService for HttpRisk {
         request: &RiskRequest,
         context: &CommandContext,
     ) -> Result<RiskVerdict, RiskUnavailable> {
-        let span = client_span!("risk.check", self.remote, "POST", risk.level = Empty, risk.score = Empty);
-        let context = context.within(&span);
-        let verdict = match self.ask(request, &context).instrument(span.clone()).await {
+        let verdict = match self.ask(request, context).await {
             Ok(reply) => verdict(&reply),
             Err(no_reply) => Err(no_reply.to_string()),
         };
-        if let Ok(verdict) = &verdict {
-            span.record("risk.level", verdict.level.name());
-            span.record("risk.score", verdict.score);
-        }
         verdict.map_err(|reason| RiskUnavailable { reason })
     }
 }

@@ -16,6 +16,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use commands::meters;
 use commands::spans::{self, LinkKind};
 use commands::webhooks::ports::{Outgoing, WebhookSender};
 use commands::webhooks::schedule::Attempted;
@@ -158,6 +159,7 @@ fn record(span: &Span, attempted: &Attempted) {
         Attempted::Failed { .. } => Some("no_answer".to_owned()),
     };
     if let Some(error) = failed {
+        meters::failed("notification");
         span.record("error.type", error);
         span.record("otel.status_code", "ERROR");
     }

@@ -1,18 +1,22 @@
-//! What is measured, for Prometheus to scrape.
+//! What is measured: the provider of every instrument, for Prometheus to scrape and by OTLP; and those
+//! instruments that are read when they are asked for. What is counted as it happens is in `commands::meters`.
 
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, MeterProvider};
+use opentelemetry::{KeyValue, global};
+use opentelemetry_otlp::MetricExporter;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
+
+use crate::service::{self, Service};
 
 /// The instruments of this process. Names are those of the contract, so no unit is added to them.
 #[derive(Debug)]
 pub struct Meters {
     registry: Registry,
-    // Ends with it.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
     projection_position: Gauge<i64>,
     projection_lag: Gauge<i64>,
     projection_lag_seconds: Gauge<f64>,
@@ -25,14 +29,15 @@ pub struct Meters {
     relay_lag_seconds: Gauge<f64>,
     relay_working: Gauge<i64>,
     dead_letters: Counter<u64>,
+    payments_needs_review: Gauge<i64>,
 }
 
 impl Meters {
-    /// Starts measuring.
+    /// Starts measuring, for this whole process.
     ///
     /// # Errors
     /// A text that says what is wrong.
-    pub fn start() -> Result<Self, String> {
+    pub(crate) fn start(service: Option<Service>) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -40,11 +45,26 @@ impl Meters {
             .without_target_info()
             .build()
             .map_err(|error| error.to_string())?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let mut provider = SdkMeterProvider::builder().with_reader(exporter);
+        if let Some(service) = service {
+            provider = provider.with_resource(service.resource());
+            if service::wanted("METRICS") {
+                let exporter = MetricExporter::builder()
+                    .build()
+                    .map_err(|error| service::cannot_export("metrics", &error))?;
+                provider = provider.with_periodic_exporter(exporter);
+            }
+        }
+        let provider = provider.build();
+        global::set_meter_provider(provider.clone());
+        Ok(Self::of(registry, provider))
+    }
+
+    fn of(registry: Registry, provider: SdkMeterProvider) -> Self {
         let meter = provider.meter("payments");
         let gauge =
             |name: &'static str, says: &'static str| meter.i64_gauge(name).with_description(says).build();
-        Ok(Self {
+        Self {
             projection_position: gauge("projection_position", "Position up to which the log is folded."),
             projection_lag: gauge("projection_lag", "Events of the log that are not folded yet."),
             projection_lag_seconds: meter
@@ -73,9 +93,23 @@ impl Meters {
                 .u64_counter("dead_letters")
                 .with_description("Messages that no handler can handle, put aside by topic.")
                 .build(),
+            payments_needs_review: gauge(
+                "payments_needs_review",
+                "Payments whose outcome the channel never told: a person has to.",
+            ),
             registry,
-            _provider: provider,
-        })
+            provider,
+        }
+    }
+
+    /// Sends what is left, where it is sent.
+    pub(crate) fn end(&self, patience: Duration) -> OTelSdkResult {
+        self.provider.shutdown_with_timeout(patience)
+    }
+
+    /// How many payments wait for a person.
+    pub fn needs_review(&self, payments: i64) {
+        self.payments_needs_review.record(payments, &[]);
     }
 
     /// How far a projection is: position, events behind it, how long the first of them has waited,
@@ -128,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_measured_has_its_names() {
-        let meters = Meters::start().unwrap();
+        let meters = Meters::start(None).unwrap();
         meters.projection("payments", 41, 2, Duration::from_secs(3), false);
         meters.projection("payments", 42, 1, Duration::from_millis(1_250), true);
         meters.projection("account_balances", 43, 0, Duration::ZERO, false);
@@ -137,6 +171,7 @@ mod tests {
         meters.webhooks(3, 1);
         meters.relay(40, 3, Duration::from_millis(500), true);
         meters.dead_letter("payments.events");
+        meters.needs_review(2);
         let text = meters.render().unwrap();
         for line in [
             "projection_position{projection=\"payments\"} 42",
@@ -151,6 +186,7 @@ mod tests {
             "relay_lag 3",
             "relay_lag_seconds 0.5",
             "relay_working 1",
+            "payments_needs_review 2",
             "dead_letters_total{topic=\"payments.events\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

@@ -1,13 +1,9 @@
-//! Traces by OTLP, set by the standard variables.
+//! Traces by OTLP, set by the standard variables of [`crate`] and these:
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | where they go; without one none are kept |
-//! | `OTEL_EXPORTER_OTLP_PROTOCOL`, `..._COMPRESSION`, `..._HEADERS`, `..._TIMEOUT` | how: `grpc` or `http/protobuf`, `gzip` |
 //! | `OTEL_TRACES_SAMPLER_ARG` | the share of traces that is kept, 0 to 1 |
-//! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | who says so |
 //! | `OTEL_BSP_*` | the queue before the exporter |
-//! | `OTEL_SDK_DISABLED=true`, `OTEL_TRACES_EXPORTER=none` | keeps none |
 //!
 //! **Invariant:** whether a trace is kept is decided here, by its id alone. A caller's flag is no reason: it
 //! does not pay for what is kept. All processes with one share decide alike, so a trace is kept whole.
@@ -15,14 +11,16 @@
 use std::env;
 use std::time::Duration;
 
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TracerProvider};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, SamplingResult, SdkTracer,
-    SdkTracerProvider, ShouldSample,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, SamplingResult, SdkTracerProvider,
+    ShouldSample,
 };
+
+use crate::drops;
+use crate::service::{self, Service};
 
 /// Spans that wait for the exporter, where the operator says nothing: those of a second of full load.
 const QUEUE: usize = 65_536;
@@ -30,67 +28,26 @@ const QUEUE: usize = 65_536;
 const BATCH: usize = 4_096;
 /// How long a span waits to be exported.
 const DELAY: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for the last spans.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Who keeps traces, and of how many requests.
-#[derive(Debug, Clone, Copy)]
-pub struct TraceSettings {
-    /// `service.name`, where the environment gives none.
-    pub service: &'static str,
-    /// `deployment.environment.name`, where the environment gives none.
-    pub environment: &'static str,
-    /// The share of traces that is kept, where the environment gives none: 0 to 1.
-    pub share: f64,
-}
-
-/// Traces of this process, until it ends.
-#[derive(Debug)]
-pub struct Traces {
-    provider: SdkTracerProvider,
-}
-
-impl Traces {
-    /// Starts them where the environment says where they go.
-    ///
-    /// # Errors
-    /// A text that names the variable that is wrong.
-    pub(crate) fn start(settings: TraceSettings) -> Result<Option<Self>, String> {
-        if !wanted() {
-            return Ok(None);
-        }
-        let share = share(env::var("OTEL_TRACES_SAMPLER_ARG").ok().as_deref(), settings.share)?;
-        let exporter = SpanExporter::builder().build().map_err(|error| {
-            format!("traces cannot be exported: {error}; see OTEL_EXPORTER_OTLP_ENDPOINT and its like")
-        })?;
-        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches().build()).build();
-        let provider = SdkTracerProvider::builder()
-            .with_span_processor(batches)
-            .with_sampler(ByTraceId(Sampler::TraceIdRatioBased(share)))
-            .with_resource(resource(settings))
-            .build();
-        Ok(Some(Self { provider }))
+/// Starts traces where the environment says where they go.
+///
+/// # Errors
+/// A text that names the variable that is wrong.
+pub(crate) fn start(service: &Service) -> Result<Option<SdkTracerProvider>, String> {
+    if !service::wanted("TRACES") {
+        return Ok(None);
     }
-
-    pub(crate) fn tracer(&self) -> SdkTracer {
-        self.provider.tracer("payments")
-    }
-
-    /// Exports what is left. Waits, but not for ever: a collector that is away holds no process back.
-    pub fn end(&self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(PATIENCE) {
-            tracing::warn!(%error, "the last spans may be lost");
-        }
-    }
-}
-
-/// Whether the environment wants traces to be kept.
-fn wanted() -> bool {
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|given| given.eq_ignore_ascii_case(value));
-    let given = |name: &str| env::var(name).is_ok_and(|given| !given.is_empty());
-    (given("OTEL_EXPORTER_OTLP_ENDPOINT") || given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-        && !is("OTEL_SDK_DISABLED", "true")
-        && !is("OTEL_TRACES_EXPORTER", "none")
+    let share = share(env::var("OTEL_TRACES_SAMPLER_ARG").ok().as_deref(), service.share)?;
+    let exporter =
+        SpanExporter::builder().build().map_err(|error| service::cannot_export("traces", &error))?;
+    let queue = service::number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)?;
+    let (count, exporter) = drops::counting("traces", queue, exporter);
+    let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches(queue).build()).build();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(count.before(batches))
+        .with_sampler(ByTraceId(Sampler::TraceIdRatioBased(share)))
+        .with_resource(service.resource())
+        .build();
+    Ok(Some(provider))
 }
 
 fn share(given: Option<&str>, otherwise: f64) -> Result<f64, String> {
@@ -102,13 +59,10 @@ fn share(given: Option<&str>, otherwise: f64) -> Result<f64, String> {
         .ok_or_else(|| format!("OTEL_TRACES_SAMPLER_ARG must be 0 to 1, and is {given:?}"))
 }
 
-fn batches() -> BatchConfigBuilder {
+fn batches(queue: usize) -> BatchConfigBuilder {
     // What the environment says, it has said to this builder.
     let given = |name: &str| env::var(name).is_ok();
-    let mut batches = BatchConfigBuilder::default();
-    if !given("OTEL_BSP_MAX_QUEUE_SIZE") {
-        batches = batches.with_max_queue_size(QUEUE);
-    }
+    let mut batches = BatchConfigBuilder::default().with_max_queue_size(queue);
     if !given("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") {
         batches = batches.with_max_export_batch_size(BATCH);
     }
@@ -116,21 +70,6 @@ fn batches() -> BatchConfigBuilder {
         batches = batches.with_scheduled_delay(DELAY);
     }
     batches
-}
-
-fn resource(settings: TraceSettings) -> Resource {
-    // The builder has read the environment by now; what it gives wins.
-    let given = env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let mut resource =
-        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    if !given.contains("service.name=") && env::var("OTEL_SERVICE_NAME").is_err() {
-        resource = resource.with_service_name(settings.service);
-    }
-    if !given.contains("deployment.environment.name=") {
-        let name = KeyValue::new("deployment.environment.name", settings.environment);
-        resource = resource.with_attribute(name);
-    }
-    resource.build()
 }
 
 /// Follows this process's own decision, or that for the span that a new trace leads back to, and decides

@@ -7,13 +7,15 @@ use domain::account::AccountError;
 use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
 use domain::{AccountId, Payment, PaymentId, TransactionId};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::request::Reserved;
 use super::{PaymentSaga, ending};
-use crate::context::CommandContext;
+use crate::context::{CommandContext, TraceContext};
 use crate::idempotency::{IdempotencyKey, KeyConflict, Reply};
+use crate::meters::{self, Ended};
 use crate::ports::{ChannelAnswer, Charge, StoreError};
+use crate::spans::{self, LinkKind};
 use crate::unit::{Receipt, Refusal, Step, Unit};
 
 /// Pause before a store that is not available is tried again.
@@ -30,6 +32,8 @@ pub struct Resume {
     pub payment: Arc<Payment>,
     /// Origin of the events that follow.
     pub context: CommandContext,
+    /// The span that recorded the hold.
+    pub held_by: Arc<TraceContext>,
     /// Whether the channel may have been asked before: then only inquiry tells what became of it.
     pub channel_asked: bool,
 }
@@ -47,7 +51,7 @@ impl PaymentSaga {
     ///
     /// # Errors
     /// [`DriveError`] leaves the payment to recovery.
-    pub async fn finish(&self, reserved: Reserved) -> Result<Reply, DriveError> {
+    pub async fn finish(&self, reserved: Reserved) -> Result<(Reply, Ended), DriveError> {
         let Reserved { resume, _in_flight, driven: _driven } = reserved;
         self.settle(resume).await
     }
@@ -61,47 +65,65 @@ impl PaymentSaga {
         if resume.payment.status.is_settled() {
             return Ok(());
         }
-        self.settle(resume).await.map(|_| ())
+        let (_, ended) = self.settle(resume).await?;
+        meters::payment_ended(ended, None);
+        Ok(())
     }
 
-    async fn settle(&self, mut resume: Resume) -> Result<Reply, DriveError> {
+    async fn settle(&self, mut resume: Resume) -> Result<(Reply, Ended), DriveError> {
         let details = Arc::clone(details_of(&resume)?);
         let started = Instant::now();
         let mut delay = self.settings.inquiry_first_delay;
+        // The call that an inquiry asks about: one of a process that is gone is told by what it recorded.
+        let mut asked = Arc::clone(&resume.held_by);
         let mut answer = if resume.channel_asked {
-            self.channel.inquire(&resume.payment_id, &resume.context).await
+            self.inquire(&resume, &asked).await
         } else {
-            self.pay(&details, &resume.context).await
+            self.pay(&details, &resume.context, &mut asked).await
         };
         loop {
             match &answer {
                 ChannelAnswer::Paid { transaction_id } => {
                     let receipt = self.complete(&resume, &details, transaction_id.clone()).await?;
-                    return self.reply(receipt, &resume, &details).await;
+                    return Ok((self.reply(receipt, &resume, &details).await?, Ended::Success));
                 }
                 ChannelAnswer::Declined { reason } => {
                     let receipt = self.decline(&resume, &details, reason.clone()).await?;
-                    return self.reply(receipt, &resume, &details).await;
+                    return Ok((self.reply(receipt, &resume, &details).await?, Ended::Failed));
                 }
                 ChannelAnswer::NotFound => {}
                 ChannelAnswer::Unknown { reason } => self.record_unknown(&mut resume, reason).await?,
             }
             if started.elapsed() >= self.settings.review_after {
                 let receipt = self.require_review(&resume, &details).await?;
-                return self.reply(receipt, &resume, &details).await;
+                return Ok((self.reply(receipt, &resume, &details).await?, Ended::Failed));
             }
             if answer == ChannelAnswer::NotFound {
                 // The channel has no record: the same key makes it safe to ask again.
-                answer = self.pay(&details, &resume.context).await;
+                answer = self.pay(&details, &resume.context, &mut asked).await;
                 continue;
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(self.settings.inquiry_max_delay);
-            answer = self.channel.inquire(&resume.payment_id, &resume.context).await;
+            answer = self.inquire(&resume, &asked).await;
         }
     }
 
-    async fn pay(&self, details: &PaymentDetails, context: &CommandContext) -> ChannelAnswer {
+    async fn inquire(&self, resume: &Resume, asked: &TraceContext) -> ChannelAnswer {
+        let span = spans::call("channel.inquire");
+        spans::link(&span, asked, LinkKind::CausedBy);
+        let context = resume.context.within(&span);
+        let answer = self.channel.inquire(&resume.payment_id, &context).instrument(span.clone()).await;
+        record(&span, &answer);
+        answer
+    }
+
+    async fn pay(
+        &self,
+        details: &PaymentDetails,
+        context: &CommandContext,
+        asked: &mut Arc<TraceContext>,
+    ) -> ChannelAnswer {
         let Route::Channel { payment_method, .. } = &details.route else {
             return ChannelAnswer::Unknown { reason: "a transfer has no channel".to_owned() };
         };
@@ -110,7 +132,12 @@ impl PaymentSaga {
             amount: details.amount,
             payment_method: payment_method.clone(),
         };
-        self.channel.pay(&charge, context).await
+        let span = spans::call("channel.pay");
+        let context = context.within(&span);
+        *asked = Arc::clone(&context.trace);
+        let answer = self.channel.pay(&charge, &context).instrument(span.clone()).await;
+        record(&span, &answer);
+        answer
     }
 
     /// Compensation never runs from here: an unknown outcome keeps its hold.
@@ -188,7 +215,9 @@ impl PaymentSaga {
         let decline = Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmDeclined { reason });
         let unit = ending::releasing(Unit::led_by(decline, resume.context.clone()), details);
         let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
-        self.persist(|| unit.clone()).instrument(tracing::info_span!("account.release")).await
+        let releasing = tracing::info_span!("account.release");
+        spans::link(&releasing, &resume.held_by, LinkKind::Compensates);
+        self.persist(|| unit.clone()).instrument(releasing).await
     }
 
     async fn require_review(&self, resume: &Resume, details: &PaymentDetails) -> Result<Receipt, DriveError> {
@@ -232,7 +261,9 @@ impl PaymentSaga {
         loop {
             match self.store.look_up(&key, None).await {
                 Ok(found) => {
-                    let recorded = found.key.and_then(|record| Some((record.answer?, record.trace_id)));
+                    let recorded = found
+                        .key
+                        .and_then(|record| Some((record.answer.clone()?, record.trace_id().to_owned())));
                     let (answer, trace_id) = recorded.ok_or_else(|| {
                         DriveError::Store(StoreError::Damaged(KeyConflict::InFlight.to_string()))
                     })?;
@@ -241,6 +272,13 @@ impl PaymentSaga {
                 Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
             }
         }
+    }
+}
+
+/// Says in a span under which name the channel keeps what it paid.
+fn record(span: &Span, answer: &ChannelAnswer) {
+    if let ChannelAnswer::Paid { transaction_id } = answer {
+        span.record("transaction.id", transaction_id.as_str());
     }
 }
 

@@ -60,8 +60,13 @@ impl PaymentSaga {
             trace: Arc::new(trace),
         };
         tracing::info!(payment.id = %payment_id, status = stored.state.status.name(), "recovering payment");
-        let resume =
-            Resume { payment_id: payment_id.clone(), payment: stored.state, context, channel_asked: true };
+        let resume = Resume {
+            payment_id: payment_id.clone(),
+            payment: stored.state,
+            held_by: Arc::clone(&context.trace),
+            context,
+            channel_asked: true,
+        };
         let span = tracing::info_span!(parent: None, "payment.recover", payment.id = %payment_id);
         spans::link(&span, &resume.context.trace, LinkKind::CausedBy);
         if let Err(error) = self.drive(resume).instrument(span).await {

@@ -9,11 +9,14 @@ use domain::payment::{
     RiskLevel, Route,
 };
 use domain::{AccountError, AccountId, Money, PaymentError, PaymentId, UserId};
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{DriveError, DrivenGuard, PaymentSaga, Resume};
 use crate::idempotency::{InFlightGuard, KeyConflict, KeyedRequest, Reply};
+use crate::meters::{self, Ended};
 use crate::ports::{RiskRequest, StoreError};
+use crate::spans;
 use crate::unit::{Receipt, Refusal, Step, Unit};
 
 /// What a client asks for, valid in itself.
@@ -56,7 +59,7 @@ pub enum PaymentRequestError {
 /// How far [`PaymentSaga::begin`] got.
 pub enum Begun {
     /// The request is answered: a repeat, a rejection, a failure.
-    Answered(Reply),
+    Answered(Reply, Ended),
     /// The payment holds its funds and can be driven on.
     Reserved(Box<Reserved>),
 }
@@ -90,7 +93,7 @@ impl PaymentSaga {
     ) -> Result<Begun, PaymentRequestError> {
         let in_flight = self.in_flight.enter(&keyed.claim.key).ok_or(KeyConflict::InFlight)?;
         if let Some(reply) = self.recorded(&request, &keyed).await? {
-            return Ok(Begun::Answered(reply));
+            return Ok(Begun::Answered(reply, Ended::Duplicate));
         }
         let assessment = self.assess_risk(&request, &keyed).await?;
         let Some(driven) = self.driven.enter(&request.payment_id) else {
@@ -127,7 +130,8 @@ impl PaymentSaga {
     ) -> Result<Begun, PaymentRequestError> {
         let trace_id = keyed.context.trace.trace_id().to_owned();
         if let Some(answer) = receipt.answer {
-            return Ok(Begun::Answered(Reply { answer, replayed: false, trace_id }));
+            let ended = if plan.is_high_risk() { Ended::Rejected } else { Ended::Failed };
+            return Ok(Begun::Answered(Reply { answer, replayed: false, trace_id }, ended));
         }
         let payment = receipt.states.payment(&plan.payment_id).filter(|_| receipt.appended).cloned();
         let Some(payment) = payment.filter(|payment| payment.status == PaymentStatus::Reserved) else {
@@ -136,7 +140,8 @@ impl PaymentSaga {
         };
         let cause = receipt.last_event_id.unwrap_or_default();
         let context = keyed.context.caused_by(&cause);
-        let resume = Resume { payment_id: plan.payment_id, payment, context, channel_asked: false };
+        let (payment_id, held_by) = (plan.payment_id, receipt.recorded_by);
+        let resume = Resume { payment_id, payment, context, held_by, channel_asked: false };
         Ok(Begun::Reserved(Box::new(Reserved { resume, _in_flight: in_flight, driven })))
     }
 
@@ -147,7 +152,7 @@ impl PaymentSaga {
     ) -> Result<Begun, PaymentRequestError> {
         let found = self.look_up(keyed, &plan.payment_id).await?;
         match found.key {
-            Some(record) => Ok(Begun::Answered(record.reply_to(&keyed.claim)?)),
+            Some(record) => Ok(Begun::Answered(record.reply_to(&keyed.claim)?, Ended::Duplicate)),
             None => Err(PaymentRequestError::PaymentExists { payment_id: plan.payment_id.clone() }),
         }
     }
@@ -160,6 +165,7 @@ impl PaymentSaga {
         let checking = tracing::info_span!("payment.idempotency_check");
         let found = self.look_up(keyed, &request.payment_id).instrument(checking).await?;
         if let Some(record) = found.key {
+            record.link_repeat();
             return Ok(Some(record.reply_to(&keyed.claim)?));
         }
         if found.payment_exists {
@@ -188,14 +194,23 @@ impl PaymentSaga {
             amount: request.amount,
             payment_method: request.payment_method.clone(),
         };
-        match self.risk.evaluate(&question, &keyed.context).await {
-            Ok(verdict) => Ok(RiskAssessment::Assessed { level: verdict.level, score: verdict.score }),
+        let span = spans::call("risk.check");
+        let context = keyed.context.within(&span);
+        match self.risk.evaluate(&question, &context).instrument(span.clone()).await {
+            Ok(verdict) => {
+                span.record("risk.level", verdict.level.name());
+                span.record("risk.score", verdict.score);
+                meters::risk_assessed(verdict.level.name(), false);
+                Ok(RiskAssessment::Assessed { level: verdict.level, score: verdict.score })
+            }
             Err(unavailable) => {
+                meters::failed("risk");
                 let limit = self.settings.degraded_limits.get(&request.amount.currency);
                 let small = limit.is_some_and(|limit| request.amount.minor <= *limit);
                 tracing::warn!(payment.id = %request.payment_id, degraded = small, reason = %unavailable,
                     "risk service not available");
                 if small {
+                    meters::risk_assessed("unknown", true);
                     Ok(RiskAssessment::Degraded { reason: unavailable.reason })
                 } else {
                     Err(PaymentRequestError::RiskUnavailable)
@@ -264,15 +279,23 @@ impl PaymentSaga {
             payment.currency = request.amount.currency.code(),
             payment.method = request.payment_method,
         );
+        let began = Instant::now();
         let processing = async {
             match self.begin(request, keyed).await? {
-                Begun::Answered(reply) => Ok(reply),
+                Begun::Answered(reply, ended) => Ok((reply, ended)),
                 Begun::Reserved(reserved) => self.finish(*reserved).await.map_err(|error| match error {
                     DriveError::Store(error) => PaymentRequestError::Store(error),
                 }),
             }
         };
-        processing.instrument(span).await
+        let processed = processing.instrument(span).await;
+        let ended = match &processed {
+            Ok((_, ended)) => *ended,
+            Err(PaymentRequestError::Key(_) | PaymentRequestError::PaymentExists { .. }) => Ended::Duplicate,
+            Err(PaymentRequestError::RiskUnavailable | PaymentRequestError::Store(_)) => Ended::Failed,
+        };
+        meters::payment_ended(ended, Some(began.elapsed()));
+        processed.map(|(reply, _)| reply)
     }
 }
 

@@ -131,6 +131,9 @@ impl ReadModels for Untouched {
     async fn reached(&self, _: Projection, _: i64, _: Duration) -> Result<bool, ReadError> {
         panic!("{REACHED}")
     }
+    async fn waiting_for_review(&self) -> Result<i64, ReadError> {
+        panic!("{REACHED}")
+    }
     async fn status(&self) -> Result<Vec<ProjectionStatus>, ReadError> {
         panic!("{REACHED}")
     }

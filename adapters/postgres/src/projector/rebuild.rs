@@ -14,7 +14,7 @@ mod build;
 mod compare;
 mod statements;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use projections::ports::Projection;
 use sqlx::{Connection, PgConnection, Row};
@@ -22,6 +22,7 @@ use sqlx::{Connection, PgConnection, Row};
 use super::checkpoints;
 use super::in_schema;
 use super::tables::fold_hash;
+use super::told;
 use crate::database::Database;
 
 use self::build::{Apart, Build, Member};
@@ -126,7 +127,7 @@ impl Rebuild {
             in_schema(&self.database.options, "read_models_next").application_name("payments rebuild");
         let mut connection = PgConnection::connect_with(&options).await?;
         checkpoints::begin(&mut connection).await?;
-        let began = Instant::now();
+        let (began, began_at) = (Instant::now(), SystemTime::now());
         let mut writers = Vec::with_capacity(self.projections.len());
         for projection in &self.projections {
             take_lock(&mut connection, LOCK_CLASS, *projection, began).await?;
@@ -167,6 +168,8 @@ impl Rebuild {
         }
         watcher.phase("swapping");
         let position = self.swap(&mut connection, &mut build).await?;
+        let names = self.projections.iter().map(|projection| projection.name()).collect();
+        told::rebuilt(&mut connection, names, position, began_at).await?;
         Ok(Rebuilt { resumed_at, position, comparisons })
     }
 

@@ -9,8 +9,9 @@
 //! reading twice changes nothing.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use commands::meters;
 use commands::ports::StoreError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) trait BatchedRead: Send + Sync + 'static {
     type Question: Send + Sync + 'static;
     type Answer: Send + 'static;
+
+    /// What it is called in what is measured.
+    const NAME: &'static str;
 
     /// Most questions that one query answers.
     const MOST: usize;
@@ -87,7 +91,10 @@ impl<R: BatchedRead> Reader<R> {
             if questions.is_empty() {
                 continue;
             }
-            match self.read(&questions).await {
+            let began = Instant::now();
+            let read = self.read(&questions).await;
+            meters::database_asked(R::NAME, read.is_err(), began.elapsed());
+            match read {
                 Ok(answers) => {
                     for (waiting, answer) in waiting.into_iter().zip(answers) {
                         let _ = waiting.send(Ok(answer));

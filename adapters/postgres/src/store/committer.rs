@@ -8,8 +8,9 @@
 //! every append behind it that was decided on them fails as well.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use commands::meters;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, watch};
 
@@ -148,8 +149,13 @@ impl Committer {
             let sent = match self.connection.get().await {
                 Err(error) => Sent::Never(error),
                 Ok(connection) => {
+                    let began = Instant::now();
                     let sending = statement::append(connection, batch);
-                    within(self.settings.batch_timeout, sending).await.map_or_else(Sent::of, Sent::Landed)
+                    let sent = within(self.settings.batch_timeout, sending)
+                        .await
+                        .map_or_else(Sent::of, Sent::Landed);
+                    measure(batch, &sent, began.elapsed());
+                    sent
                 }
             };
             match sent {
@@ -289,6 +295,14 @@ impl Sent {
             (false, _) => Self::Unknown(error),
         }
     }
+}
+
+fn measure(batch: &[Queued], sent: &Sent, took: Duration) {
+    let landed = matches!(sent, Sent::Landed(_));
+    if landed {
+        meters::appended(batch.iter().map(|queued| queued.append.events.len()).sum(), took);
+    }
+    meters::database_asked("append", !landed, took);
 }
 
 /// Fails what was decided on a slot that is wrong, and keeps the rest in order.

@@ -38,6 +38,7 @@ select k.request_hash, k.trace_id, a.status, a.body, a.position, p.found is not 
 impl BatchedRead for ReadKeys {
     type Question = KeyQuestion;
     type Answer = LookUp;
+    const NAME: &'static str = "look_up";
     const MOST: usize = 512;
 
     async fn answer(
@@ -74,7 +75,7 @@ pub(crate) fn key_record(row: &PgRow) -> Result<KeyRecord, sqlx::Error> {
         index: "request_hash".to_owned(),
         source: "a SHA-256 has 32 bytes".into(),
     })?;
-    Ok(KeyRecord { request_hash, trace_id: row.try_get(1)?, answer })
+    Ok(KeyRecord { request_hash, traceparent: row.try_get(1)?, answer })
 }
 
 /// A stream whose end is asked for.
@@ -119,6 +120,7 @@ select l.sequence, l.position, l.event_id, l.event_type, l.event_version, l.payl
 impl BatchedRead for ReadStreams {
     type Question = StreamQuestion;
     type Answer = Vec<StreamRow>;
+    const NAME: &'static str = "load";
     const MOST: usize = 128;
 
     async fn answer(

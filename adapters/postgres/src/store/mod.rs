@@ -40,8 +40,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use commands::idempotency::IdempotencyKey;
+use commands::meters;
 use commands::ports::{EventStore, LookUp, StoreError, Stored};
-use commands::unit::{Receipt, Unit};
+use commands::unit::{Receipt, Step, Unit};
 use cqrs_es::EventEnvelope;
 use domain::{Account, AccountId, Payment, PaymentId};
 use tokio::sync::watch;
@@ -203,6 +204,7 @@ impl PostgresEventStore {
                     return Ok(Receipt {
                         appended: false,
                         position: None,
+                        recorded_by: Arc::clone(&unit.context.trace),
                         last_event_id: None,
                         answer: None,
                         states: work.states()?,
@@ -217,9 +219,11 @@ impl PostgresEventStore {
                     let last = appended.first_position + submitted.events - 1;
                     let position = (submitted.events > 0).then_some(last);
                     tracing::trace!(position, recorded_at = %appended.recorded_at, "appended");
+                    unit.steps.iter().filter_map(Step::account_operation).for_each(meters::account_operation);
                     return Ok(Receipt {
                         appended: true,
                         position,
+                        recorded_by: Arc::clone(&unit.context.trace),
                         last_event_id: submitted.last_event_id.map(|id| id.to_string()),
                         answer: submitted
                             .answer
@@ -228,7 +232,10 @@ impl PostgresEventStore {
                         contended,
                     });
                 }
-                Err(AppendError::Conflict { on }) => contended.extend(on),
+                Err(AppendError::Conflict { on }) => {
+                    meters::concurrent_modifications(on.len());
+                    contended.extend(on);
+                }
                 Err(AppendError::KeyTaken) => return Err(StoreError::KeyTaken),
                 Err(AppendError::Unavailable) => return Err(StoreError::Unavailable),
                 Err(AppendError::Unacceptable(reason)) => return Err(StoreError::Damaged(reason)),
@@ -310,6 +317,7 @@ impl EventStore for PostgresEventStore {
         let executed = tokio::time::timeout(self.settings.timeout, executing).await;
         let executed = executed.unwrap_or(Err(StoreError::OutcomeUnknown));
         if let Some(kind) = executed.as_ref().err().and_then(failure) {
+            meters::failed("event_store");
             span.record("error.type", kind);
             span.record("otel.status_code", "ERROR");
         }

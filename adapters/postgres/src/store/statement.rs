@@ -116,7 +116,7 @@ impl<'a> Columns<'a> {
             self.claim_callers.push(&claim.key.caller);
             self.claim_keys.push(&claim.key.key);
             self.claim_hashes.push(&claim.request_hash);
-            self.claim_traces.push(&claim.trace_id);
+            self.claim_traces.push(&claim.traceparent);
         }
         if let Some((key, answer)) = &append.answer {
             self.answer_callers.push(&key.caller);
@@ -191,7 +191,7 @@ pub(super) async fn find(
         .bind(claim.key.caller.as_ref())
         .bind(claim.key.key.as_ref())
         .bind(claim.request_hash.as_slice())
-        .bind(&claim.trace_id),
+        .bind(&claim.traceparent),
         // Nothing that could be there twice.
         (None, None) => return Ok(None),
     };

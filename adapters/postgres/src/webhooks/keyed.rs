@@ -21,7 +21,7 @@ pub(super) async fn claim(
     .bind(claim.key.caller.as_ref())
     .bind(claim.key.key.as_ref())
     .bind(claim.request_hash.as_slice())
-    .bind(&claim.trace_id)
+    .bind(&claim.traceparent)
     .execute(&mut *connection)
     .await
     .map_err(failed)?;
@@ -63,5 +63,5 @@ pub(super) async fn answer(
     .execute(connection)
     .await
     .map_err(failed)?;
-    Ok(Reply { answer, replayed: false, trace_id: claim.trace_id.clone() })
+    Ok(Reply { answer, replayed: false, trace_id: claim.trace_id().to_owned() })
 }
