@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod bad_input;
+mod causality;
 mod cut_connections;
 mod embedded;
 mod engine_crash;
@@ -31,6 +32,7 @@ mod smoke;
 mod store_framework;
 mod store_memory;
 mod store_processes;
+mod telemetry;
 mod traces;
 mod transfer;
 mod transfer_refused;

@@ -107,8 +107,12 @@ impl KeyRecord {
         trace_id_of(&self.traceparent)
     }
 
-    /// Has the span of a repeat lead back to the first request.
+    /// Has the span of a repeat lead back to the first request, where that one's trace is kept: the client
+    /// chose the repeat's own trace, so each is kept or not by itself.
     pub(crate) fn link_repeat(&self) {
+        if !spans::is_kept(&self.traceparent) {
+            return;
+        }
         let first = TraceContext { traceparent: self.traceparent.clone(), tracestate: None, baggage: None };
         spans::link(&Span::current(), &first, LinkKind::RetryOf);
     }

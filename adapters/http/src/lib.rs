@@ -20,6 +20,7 @@
 mod accounts;
 pub mod answers;
 mod body;
+mod card_number;
 mod edge;
 mod events;
 mod fields;

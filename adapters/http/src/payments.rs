@@ -21,7 +21,7 @@ use crate::keyed::{self, RequestHash};
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{self, Problem, json_text};
 use crate::shared::{Shared, lost};
-use crate::{body, ids, trace};
+use crate::{body, card_number, ids, trace};
 
 /// Most characters of a means of payment.
 const MAX_METHOD: usize = 64;
@@ -54,7 +54,12 @@ impl<'a> Asked<'a> {
         let user_id = fields.required("user_id")?.id()?;
         let amount = fields.required("amount")?;
         let amount = amount.amount(fields.required("currency")?.currency()?)?;
-        let payment_method = fields.required("payment_method")?.name(MAX_METHOD, "invalid_payment_method")?;
+        let method = fields.required("payment_method")?;
+        let payment_method = method.name(MAX_METHOD, "invalid_payment_method")?;
+        if card_number::is_in(&payment_method) {
+            let rule = "must not be a card's number; send a token that stands for the card";
+            return Err(method.refused("card_number", rule));
+        }
         let capture = capture(&fields)?;
         let metadata =
             fields.optional("metadata").map(|field| field.notes()).transpose()?.unwrap_or_default();
