@@ -4,8 +4,10 @@
 mod support;
 
 mod accounts;
+mod alerts;
 mod bad_input;
 mod cut_connections;
+mod deploy;
 mod embedded;
 mod engine_crash;
 mod event_log;
