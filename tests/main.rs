@@ -4,9 +4,11 @@
 mod support;
 
 mod accounts;
+mod alerts;
 mod bad_input;
 mod causality;
 mod cut_connections;
+mod deploy;
 mod embedded;
 mod engine_crash;
 mod event_log;

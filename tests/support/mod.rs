@@ -6,6 +6,7 @@ pub(crate) mod chance;
 pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod database;
+pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod kafka;
 pub(crate) mod load;
