@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -13,8 +12,7 @@ use crate::support::{Payment, Scene};
 
 /// Runs `promtool` in `deploy/prometheus`.
 fn promtool(arguments: &[&str]) {
-    let ours = root().join(".dev/prometheus/promtool");
-    let program = if ours.exists() { ours } else { PathBuf::from("promtool") };
+    let program = root().join(".dev/prometheus/promtool");
     let running =
         Command::new(program).args(arguments).current_dir(root().join("deploy/prometheus")).output();
     let output = running.unwrap_or_else(|error| panic!("promtool: {error}; run ./dev test"));

@@ -21,6 +21,7 @@ mod point_in_time;
 mod postgres_crash;
 mod private_cluster;
 mod projector;
+mod prometheus;
 mod races;
 mod reading;
 mod rebuild;

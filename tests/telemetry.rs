@@ -45,7 +45,8 @@ async fn what_is_counted_has_the_names_of_the_contract_and_is_right() {
     let scene = Scene::start_with("metrics", &collector.settings());
     pay_in_every_way(&scene).await;
     scene.settled().await;
-    eventually("nothing is open any more", async || sum(&metrics(&scene).await, "payments_open", "") < 0.5).await;
+    eventually("nothing is open any more", async || sum(&metrics(&scene).await, "payments_open", "") < 0.5)
+        .await;
     let text = metrics(&scene).await;
     for (name, label, value) in [
         ("payment_requests_total", "status=\"success\"", 3.0),
@@ -124,7 +125,11 @@ async fn a_collector_that_is_ill_costs_no_payment_and_what_is_lost_is_counted() 
     let short = [("OTEL_BSP_MAX_QUEUE_SIZE", "256"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")];
     let scene = Scene::start_with("ill-collector", &[collector.settings(), short.to_vec()].concat());
     scene.account("alice", "USD", "1000.00").await;
-    let lost = async || sum(&metrics(&scene).await, "telemetry_dropped_total", "signal=\"traces\"");
+    let lost = async || {
+        let text = metrics(&scene).await;
+        sum(&text, "telemetry_dropped_total", "signal=\"traces\"")
+            + sum(&text, "telemetry_exported_total", "outcome=\"failed\",signal=\"traces\"")
+    };
     // Whoever answers nonsense may have taken what it was sent; the others have not.
     for (health, loses) in [(Health::Stalled, true), (Health::Refusing, true), (Health::Raving, false)] {
         collector.is(health);

@@ -23,7 +23,18 @@ const SECONDS: [f64; 16] =
 /// Upper bounds of a batch.
 const EVENTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0];
 
-static METERS: LazyLock<Meters> = LazyLock::new(|| Meters::of(&global::meter("payments")));
+static METERS: LazyLock<Meters> = LazyLock::new(|| {
+    let meters = Meters::of(&global::meter("payments"));
+    // Whoever watches sees a counter grow only from its second value on: zero is told from the start.
+    for ended in [Ended::Success, Ended::Failed, Ended::Rejected, Ended::Duplicate] {
+        meters.requests.add(0, &[KeyValue::new("status", ended.name())]);
+    }
+    for service in ["risk", "channel", "event_store", "notification"] {
+        meters.errors.add(0, &[KeyValue::new("service", service)]);
+    }
+    meters.concurrent_modifications.add(0, &[]);
+    meters
+});
 
 struct Meters {
     requests: Counter<u64>,

@@ -1,11 +1,11 @@
 //! Counts what is lost on its way to the collector: a queue in front of an exporter drops silently.
 //!
 //! ```text
-//! ends ── room? ── batch processor ── exporter
-//!          └ no: dropped              └ refused: dropped
+//! ends ── room? ── batch processor ── exporter ── taken: exported, ok
+//!          └ no: dropped              └ refused: exported, failed
 //! ```
 //!
-//! **Invariant:** what ends is exported, or dropped and counted, or still waits. The batch processor's own
+//! **Invariant:** what ends is exported, or lost and counted, or still waits. The batch processor's own
 //! queue is as long as the room here, so it never has to drop.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +23,14 @@ static COUNTERS: LazyLock<(Counter<u64>, Counter<u64>)> = LazyLock::new(|| {
     let meter = global::meter("payments");
     let counter = |name, says| meter.u64_counter(name).with_description(says).build();
     (
-        counter("telemetry_dropped", "Spans and log records that were lost on their way to the collector."),
-        counter("telemetry_exported", "Spans and log records that the collector took."),
+        counter(
+            "telemetry_dropped",
+            "Spans and log records for which there was no room before the exporter.",
+        ),
+        counter(
+            "telemetry_exported",
+            "Spans and log records that were sent, by whether the collector took them.",
+        ),
     )
 });
 
@@ -43,7 +49,7 @@ impl Waiting {
             (waiting < self.room).then_some(waiting + 1)
         });
         if entered.is_err() {
-            self.dropped(1, "queue_full");
+            self.dropped(1);
         }
         entered.is_ok()
     }
@@ -57,15 +63,16 @@ impl Waiting {
     }
 
     fn exported(&self, number: usize, result: &OTelSdkResult) {
-        match result {
-            Ok(()) => COUNTERS.1.add(number_of(number), &[KeyValue::new("signal", self.signal)]),
-            Err(_) => self.dropped(number, "export_failed"),
-        }
+        self.sent(number, if result.is_ok() { "ok" } else { "failed" });
     }
 
-    fn dropped(&self, number: usize, reason: &'static str) {
-        let labels = [KeyValue::new("signal", self.signal), KeyValue::new("reason", reason)];
-        COUNTERS.0.add(number_of(number), &labels);
+    fn sent(&self, number: usize, outcome: &'static str) {
+        let labels = [KeyValue::new("signal", self.signal), KeyValue::new("outcome", outcome)];
+        COUNTERS.1.add(number_of(number), &labels);
+    }
+
+    fn dropped(&self, number: usize) {
+        COUNTERS.0.add(number_of(number), &[KeyValue::new("signal", self.signal)]);
     }
 }
 
@@ -88,8 +95,8 @@ pub(crate) struct Exit<E> {
 pub(crate) fn counting<E>(signal: &'static str, room: usize, exporter: E) -> (Entrance, Exit<E>) {
     let waiting = Arc::new(Waiting { signal, room, waiting: AtomicUsize::new(0) });
     // Zero is told from the start: an alert can only see what changes.
-    waiting.dropped(0, "queue_full");
-    waiting.dropped(0, "export_failed");
+    waiting.dropped(0);
+    waiting.sent(0, "failed");
     (Entrance(Arc::clone(&waiting)), Exit { waiting, exporter })
 }
 

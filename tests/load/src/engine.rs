@@ -11,6 +11,7 @@ use commands::ports::{EventStore, StoreError};
 use commands::unit::{Step, Unit};
 use domain::account::{Opening, Owner};
 use domain::{AccountCommand, AccountId, Currency, Money, PostingId, UserId};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::Failure;
@@ -19,16 +20,21 @@ use crate::Failure;
 pub(crate) struct Engine {
     pub(crate) process: Child,
     pub(crate) url: String,
-    pub(crate) data: tempfile::TempDir,
+    pub(crate) data: Arc<TempDir>,
 }
 
 impl Engine {
     pub(crate) fn start() -> Result<Self, Failure> {
+        Self::start_on(folder()?, &[])
+    }
+
+    /// Starts it on a folder that has been its own before, with these variables.
+    pub(crate) fn start_on(data: Arc<TempDir>, environment: &[(&str, &str)]) -> Result<Self, Failure> {
         let program = std::env::current_exe()?.with_file_name("payments");
-        let data = tempfile::Builder::new().prefix("payments-bench-").tempdir()?;
         let mut process = Command::new(&program)
             .args(["dev", "--port", "0", "--data-dir"])
             .arg(data.path())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| {
@@ -56,6 +62,11 @@ impl Engine {
         self.process.wait()?;
         Ok(())
     }
+}
+
+/// A folder for an engine's data.
+pub(crate) fn folder() -> Result<Arc<TempDir>, Failure> {
+    Ok(Arc::new(tempfile::Builder::new().prefix("payments-bench-").tempdir()?))
 }
 
 impl Drop for Engine {

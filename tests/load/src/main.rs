@@ -17,6 +17,7 @@ mod relay;
 mod report;
 mod stock;
 mod stock_views;
+mod telemetry;
 mod wrk;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Benchmark {
     /// The log published to Kafka beside the broker's own producer tool; payments with and without it;
     /// how soon an event is in Kafka.
     Relay(relay::RelayArguments),
+    /// Payments without telemetry, with a tenth of the traces kept, and with all of them.
+    Telemetry(telemetry::TelemetryArguments),
 }
 
 #[tokio::main]
@@ -55,6 +58,7 @@ async fn main() -> Result<(), Failure> {
         Benchmark::Payments(options) => payments::run(&options).await?,
         Benchmark::Read(options) => read::run(&options).await?,
         Benchmark::Relay(options) => relay::run(&options).await?,
+        Benchmark::Telemetry(options) => telemetry::run(&options).await?,
     };
     report.print(arguments.json);
     Ok(())

@@ -107,7 +107,7 @@ pub(crate) fn millis(micros: u64) -> String {
     format!("{}.{}", micros / 1_000, micros % 1_000 / 100)
 }
 
-fn mean(loads: &[Load]) -> Load {
+pub(crate) fn mean(loads: &[Load]) -> Load {
     let count = u64::try_from(loads.len().max(1)).unwrap_or(1);
     let of = |field: fn(&Load) -> u64| loads.iter().map(field).sum::<u64>() / count;
     Load {
