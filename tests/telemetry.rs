@@ -122,7 +122,11 @@ async fn a_log_line_names_its_trace_on_stderr_and_by_otlp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_ill_costs_no_payment_and_what_is_lost_is_counted() {
     let collector = Collector::start().await;
-    let short = [("OTEL_BSP_MAX_QUEUE_SIZE", "256"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")];
+    let short = [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "256"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"),
+    ];
     let scene = Scene::start_with("ill-collector", &[collector.settings(), short.to_vec()].concat());
     scene.account("alice", "USD", "1000.00").await;
     let lost = async || {
