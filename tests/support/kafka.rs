@@ -103,7 +103,7 @@ impl Drop for Broker {
 
 /// A port that nobody has, and that nobody gets by chance: connections take theirs from 32,768 on, also those
 /// of other tests, and one of them could have it before the broker does, or while it is killed.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 12_000).unwrap();
     loop {

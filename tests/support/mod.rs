@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod database;
 pub(crate) mod folder;
+pub(crate) mod jaeger;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod parts;
