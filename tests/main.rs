@@ -14,6 +14,7 @@ mod engine_crash;
 mod event_log;
 mod event_store;
 mod idempotency;
+mod jaeger;
 mod kafka_secured;
 mod layers;
 mod notifier_kafka;

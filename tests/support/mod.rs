@@ -8,6 +8,7 @@ pub(crate) mod collector;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod folder;
+pub(crate) mod jaeger;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod parts;
