@@ -31,6 +31,7 @@ mod smoke;
 mod store_framework;
 mod store_memory;
 mod store_processes;
+mod trace_explorer;
 mod traces;
 mod transfer;
 mod transfer_refused;
