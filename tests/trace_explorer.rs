@@ -59,6 +59,8 @@ async fn events_lead_to_their_trace_and_back() {
     let jaeger = [("PAYMENTS_TELEMETRY__JAEGER_UI_URL", JAEGER)];
     let scene = Scene::start_with("explorer", &[&jaeger[..], &collector.settings()].concat());
     scene.account("alice", "USD", "100.00").await;
+    // The first payment opens the settlement account as well.
+    assert_eq!(scene.client.pay(&Payment::of("alice", "p0", "1.00")).await.status, 201);
     assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "7.53")).await.status, 201);
     assert_eq!(scene.client.pay(&Payment::of("alice", "p2", "1.00")).await.status, 201);
 
@@ -171,6 +173,8 @@ async fn what_is_wrong_or_unknown_is_named() {
 async fn a_story_is_drawn_by_payment_event_and_trace() {
     let scene = Scene::start("explorer-story");
     let account = scene.account("alice", "USD", "100.00").await;
+    // The first payment opens the settlement account as well.
+    assert_eq!(scene.client.pay(&Payment::of("alice", "p0", "1.00")).await.status, 201);
     assert_eq!(scene.client.pay(&Payment::of("alice", "p1", "7.53")).await.status, 201);
     let events = story(&scene, "p1").await;
     let trace_id = events[0]["trace_id"].as_str().unwrap();

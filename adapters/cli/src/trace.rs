@@ -144,12 +144,20 @@ fn told(stories: impl IntoIterator<Item = Vec<RecordedEvent>>, more_payments: us
 /// Asks for the spans of each trace that was kept, and for what handled its events. What was told before an
 /// error stays.
 async fn ask(jaeger: &JaegerQuery, stories: &mut [Story]) -> Result<(), JaegerError> {
-    for part in stories.iter_mut().flat_map(|story| &mut story.traces).filter(|part| part.sampled) {
+    for story in stories {
+        ask_of(jaeger, story).await?;
+    }
+    Ok(())
+}
+
+async fn ask_of(jaeger: &JaegerQuery, story: &mut Story) -> Result<(), JaegerError> {
+    let told: Vec<String> = story.traces.iter().map(|part| part.trace_id.clone()).collect();
+    for part in story.traces.iter_mut().filter(|part| part.sampled) {
         part.spans = jaeger.trace(&part.trace_id).await?;
         let (from, to) = (part.first_at() - LEEWAY, part.last_at() + HANDLED_WITHIN);
         part.handlers = jaeger.handlers(&part.trace_id, from, to).await?;
-        // A recovered payment's trace comes from this one, and is told as a part of the story.
-        part.handlers.retain(|span| span.trace_id != part.trace_id);
+        // A trace that took the payment up again comes from this one, and is told as a part of the story.
+        part.handlers.retain(|span| !told.contains(&span.trace_id));
     }
     Ok(())
 }

@@ -123,6 +123,12 @@ impl Drawing {
             let verb = if part.actor == "saga:recovery" { "taken up again" } else { "goes on" };
             self.line(Look::Warning, &format!("  {verb} after {} by {}", span_text(after), part.actor));
         }
+        if told.jaeger.is_some() && told.spans_missing.is_none() && part.sampled && part.spans.is_empty() {
+            self.line(
+                Look::Dim,
+                "  Jaeger does not have it: not yet, not any more, or it was dropped on the way",
+            );
+        }
         let mut left: BTreeMap<&str, Vec<&Append>> = BTreeMap::new();
         for append in &part.appends {
             left.entry(&append.span_id).or_default().push(append);
