@@ -37,6 +37,7 @@ mod store_framework;
 mod store_memory;
 mod store_processes;
 mod telemetry;
+mod trace_explorer;
 mod traces;
 mod transfer;
 mod transfer_refused;

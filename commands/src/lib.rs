@@ -8,6 +8,7 @@
 //! | [`cloud_event`] | a recorded event as a CloudEvent, for whoever is told of it outside |
 //! | [`consuming`] | handling events once, whoever tells of them |
 //! | [`shown`] | what an event says, as whoever is outside sees it |
+//! | [`traces`] | which traces recorded a story |
 //! | [`webhooks`] | telling receivers outside of events: whom, what, when again |
 //! | [`pace`] | how often those who follow the log work |
 //! | [`publishing`] | the log as an outbox, for whoever publishes it |
@@ -35,5 +36,6 @@ pub mod saga;
 pub mod shown;
 pub mod spans;
 pub mod system_accounts;
+pub mod traces;
 pub mod unit;
 pub mod webhooks;

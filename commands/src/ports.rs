@@ -135,6 +135,20 @@ pub struct RecordedEvent {
     pub chain: Option<Vec<u8>>,
 }
 
+/// Why a search of the log has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It was given up, so that it takes nothing from payments.
+    #[error("the search took longer than {limit_ms} ms and was given up")]
+    TookTooLong {
+        /// How long it may take.
+        limit_ms: u64,
+    },
+}
+
 /// Reads the log for people.
 #[async_trait]
 pub trait EventReader: Send + Sync {
@@ -147,6 +161,15 @@ pub trait EventReader: Send + Sync {
 
     /// One event, `None` when there is none with this id.
     async fn event(&self, event_id: &str) -> Result<Option<RecordedEvent>, StoreError>;
+
+    /// Events that a trace recorded, behind a position, in the order of the log, at most `limit`. The trace is
+    /// named by its 32 hexadecimal digits in lower case.
+    async fn of_trace(
+        &self,
+        trace_id: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, SearchError>;
 
     /// What an account was at a moment: its events up to it, folded. `None` for a position that the
     /// log has not reached.

@@ -46,6 +46,25 @@ pub fn trace_id(event: &RecordedEvent) -> &str {
     event.traceparent.split('-').nth(1).unwrap_or_default()
 }
 
+/// Whether a text can name a trace: 32 hexadecimal digits in lower case.
+#[must_use]
+pub fn is_trace_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The 16 hexadecimal digits of the span that recorded an event.
+#[must_use]
+pub fn span_id(event: &RecordedEvent) -> &str {
+    event.traceparent.split('-').nth(2).unwrap_or_default()
+}
+
+/// Whether the span that recorded an event was to be kept, by the flags of its trace context.
+#[must_use]
+pub fn is_sampled(event: &RecordedEvent) -> bool {
+    let flags = event.traceparent.split('-').nth(3).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & 1 == 1)
+}
+
 fn is_of_funding(event: &RecordedEvent) -> bool {
     AccountId::parse(&event.aggregate_id).is_ok_and(|account| account.is_of_system(FUNDING))
 }

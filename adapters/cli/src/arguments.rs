@@ -1,5 +1,6 @@
 //! The command line.
 
+mod trace;
 mod transfer;
 mod webhooks;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
+pub(crate) use self::trace::TraceArguments;
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Relay(RelayArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.
     Review(ReviewArguments),
+    /// The whole story of a payment, an event or a trace, across traces.
+    Trace(TraceArguments),
     /// Receivers of events: who is registered, what became of sending; send again.
     Webhooks(WebhooksArguments),
 }

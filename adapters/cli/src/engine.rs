@@ -126,7 +126,7 @@ impl Engine {
             metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
-            settings: http_settings(settings),
+            settings: http_settings(settings)?,
         };
         let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
@@ -317,14 +317,15 @@ fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, H
     Ok((risk, channel))
 }
 
-fn http_settings(settings: &Settings) -> HttpSettings {
-    HttpSettings {
+fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
+    Ok(HttpSettings {
         request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
         body_limit: settings.http.body_limit_bytes,
         max_in_flight: settings.http.max_in_flight,
         drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
+        jaeger: settings.telemetry.jaeger_ui()?,
         ..HttpSettings::default()
-    }
+    })
 }
 
 /// Processes start on different shards of the system accounts, so that they seldom meet.

@@ -7,6 +7,11 @@ pub(crate) fn event_line(event: &Value) -> String {
     let position = event["position"].as_i64().unwrap_or_default();
     let kind = text(event, "type");
     let aggregate = text(&event["aggregate"], "type");
+    format!("#{position:<5} {aggregate:<8} {kind:<22} {}", detail(event))
+}
+
+/// What an event says beside its name: its amount, or why.
+pub(crate) fn detail(event: &Value) -> String {
     let payload = &event["payload"];
     let money = |name: &str| {
         payload
@@ -14,7 +19,7 @@ pub(crate) fn event_line(event: &Value) -> String {
             .filter(|money| money.is_object())
             .map(|money| format!("{} {}", text(money, "amount"), text(money, "currency")))
     };
-    let detail = match kind {
+    match text(event, "type") {
         "RiskAssessed" => {
             let assessed = &payload["assessment"]["assessed"];
             format!("{} risk, score {}", text(assessed, "level"), assessed["score"])
@@ -26,8 +31,7 @@ pub(crate) fn event_line(event: &Value) -> String {
             format!("{}, {}", money("captured").unwrap_or_default(), text(payload, "transaction_id"))
         }
         _ => money("amount").unwrap_or_default(),
-    };
-    format!("#{position:<5} {aggregate:<8} {kind:<22} {detail}")
+    }
 }
 
 /// A member's text, `-` where there is none.

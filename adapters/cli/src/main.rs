@@ -20,6 +20,7 @@ mod serve;
 mod settings;
 mod signals;
 mod stretch;
+mod trace;
 mod traced;
 mod webhooks;
 
@@ -79,6 +80,7 @@ async fn carry_out(
         Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,
+        Command::Trace(options) => return trace::run(options).await,
         Command::Webhooks(options) => return webhooks::run(options).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 //! `PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS=5000` is `payment_timeout_ms` under `[saga]`.
 
 mod kafka;
+mod telemetry;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::kafka::Kafka;
+pub(crate) use self::telemetry::Telemetry;
 pub(crate) use self::webhooks::Webhooks;
 
 /// Everything that can be set.
@@ -33,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) services: Services,
     pub(crate) webhooks: Webhooks,
     pub(crate) kafka: Kafka,
+    pub(crate) telemetry: Telemetry,
     pub(crate) sandbox: Behaviour,
 }
 
@@ -108,6 +111,8 @@ pub(crate) enum SettingsError {
     Takeover,
     #[error("settings: webhooks.{0}")]
     Webhooks(#[from] webhooks::WebhooksError),
+    #[error("settings: telemetry.{0}")]
+    Telemetry(#[from] telemetry::TelemetryError),
     #[error("settings: {0}")]
     Kafka(#[from] kafka::KafkaError),
     #[error("settings: saga.channel_name must be 1 to 20 letters, digits, `_` or `-`")]
@@ -217,6 +222,7 @@ impl Settings {
         }
         self.webhooks.check()?;
         self.kafka.connection()?;
+        self.telemetry.jaeger_ui()?;
         let name = &self.saga.channel_name;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if name.is_empty() || name.len() > 20 || !name.chars().all(fits) {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::answers::render;
+use crate::jaeger::JaegerUi;
 use crate::path::{LogQuery, PaymentPath, PlainQuery};
 use crate::payments::payment_not_found;
 use crate::problem::{self, Problem, json_text};
@@ -43,6 +44,9 @@ struct EventView<'a> {
     actor: &'a str,
     trace_id: &'a str,
     traceparent: &'a str,
+    /// The trace's page in Jaeger, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tracestate: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +77,17 @@ pub(crate) async fn log(
         events.pop();
     }
     let next_cursor = events.last().map(|event| event.position.to_string());
-    let data = events.iter().map(view).collect::<Result<_, _>>()?;
+    page(&shared, &events, has_more, next_cursor)
+}
+
+/// A page of events.
+pub(crate) fn page(
+    shared: &Shared,
+    events: &[RecordedEvent],
+    has_more: bool,
+    next_cursor: Option<String>,
+) -> Result<Response, Problem> {
+    let data = events.iter().map(|event| view(event, shared.jaeger())).collect::<Result<_, _>>()?;
     let body = json_text(&Page { data, has_more, next_cursor });
     Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
 }
@@ -84,11 +98,15 @@ pub(crate) async fn show(
     Path(event_id): Path<String>,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
-    let found = shared.api.reader.event(&event_id).await.map_err(problem::read_failed)?;
-    let event = found
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "event_not_found", "There is no such event."))?;
-    let body = json_text(&view(&event)?);
+    let event = found(&shared, &event_id).await?;
+    let body = json_text(&view(&event, shared.jaeger())?);
     Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
+}
+
+/// The event of an id.
+pub(crate) async fn found(shared: &Shared, event_id: &str) -> Result<RecordedEvent, Problem> {
+    let found = shared.api.reader.event(event_id).await.map_err(problem::read_failed)?;
+    found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "event_not_found", "There is no such event."))
 }
 
 /// `GET /api/v1/payments/{payment_id}/events`.
@@ -101,9 +119,7 @@ pub(crate) async fn story(
     if events.is_empty() {
         return Err(payment_not_found(payment_id));
     }
-    let data = events.iter().map(view).collect::<Result<_, _>>()?;
-    let body = json_text(&Page { data, has_more: false, next_cursor: None });
-    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
+    page(&shared, &events, false, None)
 }
 
 /// An event as the API shows it: a JSON object, with amounts as decimals.
@@ -111,14 +127,19 @@ pub(crate) async fn story(
 /// # Errors
 /// The payload in the log is no JSON.
 pub fn event_json(event: &RecordedEvent) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&view_of(event)?)
+    serde_json::to_string(&view_of(event, None)?)
 }
 
-fn view(event: &RecordedEvent) -> Result<EventView<'_>, Problem> {
-    view_of(event).map_err(|error| Problem::internal(format!("payload of event {}: {error}", event.event_id)))
+/// `jaeger` is where its trace is shown, if it is.
+fn view<'a>(event: &'a RecordedEvent, jaeger: Option<&JaegerUi>) -> Result<EventView<'a>, Problem> {
+    view_of(event, jaeger)
+        .map_err(|error| Problem::internal(format!("payload of event {}: {error}", event.event_id)))
 }
 
-fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
+fn view_of<'a>(
+    event: &'a RecordedEvent,
+    jaeger: Option<&JaegerUi>,
+) -> Result<EventView<'a>, serde_json::Error> {
     let payload = shown::payload(&event.payload)?;
     Ok(EventView {
         event_id: &event.event_id,
@@ -134,6 +155,9 @@ fn view_of(event: &RecordedEvent) -> Result<EventView<'_>, serde_json::Error> {
         actor: &event.actor,
         trace_id: shown::trace_id(event),
         traceparent: &event.traceparent,
+        trace_url: jaeger
+            .filter(|_| shown::is_sampled(event))
+            .map(|jaeger| jaeger.trace_url(shown::trace_id(event))),
         tracestate: event.tracestate.as_deref(),
         baggage: event.baggage.as_deref(),
     })

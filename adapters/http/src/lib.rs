@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
-//! | `payments`, `accounts`, `events`, `webhooks`, `health` | the handlers, one module per noun |
+//! | `payments`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
 //! | `keyed` | idempotency keys and the hash of what was asked |
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
+//! | `jaeger` | links into Jaeger's pages |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
 //! | [`server`] | connections, and the drain at the end |
 //!
@@ -26,6 +27,7 @@ mod events;
 mod fields;
 mod health;
 mod ids;
+mod jaeger;
 mod keyed;
 mod path;
 mod payments;
@@ -38,10 +40,12 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod traces;
 mod webhooks;
 
 pub use answers::JsonAnswers;
 pub use events::event_json;
+pub use jaeger::{HandlersLink, JaegerUi, NotAJaeger};
 pub use router::router;
 pub use server::{Drained, serve};
 pub use settings::HttpSettings;

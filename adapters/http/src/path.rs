@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use commands::ports::Moment;
+use commands::shown;
 use commands::webhooks::DeliveryStatus;
 use domain::id::Id;
 use domain::payment::PaymentStatus;
@@ -22,6 +23,9 @@ pub(crate) struct PaymentPath(pub(crate) PaymentId);
 /// The user's account that a path names. The system's own accounts (`settlement:card:USD:3`) are
 /// not a client's to read, fund or freeze: for it they do not exist.
 pub(crate) struct AccountPath(pub(crate) AccountId);
+
+/// The trace that a path names.
+pub(crate) struct TracePath(pub(crate) String);
 
 /// A reader's query: nothing, or `min_position`, which the log's own state always meets. Any other
 /// parameter is refused, since an answer that ignores it would be a wrong one.
@@ -44,6 +48,21 @@ impl<S: Send + Sync> FromRequestParts<S> for AccountPath {
             return Err(account_not_found(account_id));
         }
         Ok(Self(account_id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TracePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(trace_id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+        if !shown::is_trace_id(&trace_id) {
+            let detail = "`trace_id` must be 32 hexadecimal digits in lower case.";
+            return Err(Problem::bad_request("invalid_trace_id", detail).param("trace_id"));
+        }
+        Ok(Self(trace_id))
     }
 }
 
@@ -123,6 +142,24 @@ fn parameters<const N: usize>(
         values[index] = Some(value);
     }
     Ok(values)
+}
+
+/// Which page of a list in the order of the log is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForwardQuery {
+    /// Goes on from behind this position.
+    pub(crate) after: i64,
+    pub(crate) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ForwardQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let [cursor, limit] = parameters(parts, ["cursor", "limit"])?;
+        let page = PageQuery::read(cursor, limit, None)?;
+        Ok(Self { after: page.before.unwrap_or(0), limit: page.limit })
+    }
 }
 
 /// Which page of a list is asked for.

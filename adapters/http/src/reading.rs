@@ -32,7 +32,7 @@ impl<T: Serialize> Page<T> {
     }
 }
 
-/// Where a list goes on: from before a position. Opaque to clients, so that it may become more.
+/// Where a list goes on: from before a position, or behind it where the list is in the order of the log. Opaque to clients, so that it may become more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor(pub(crate) i64);
 

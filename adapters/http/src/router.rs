@@ -14,7 +14,7 @@ use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, health, payments, webhooks};
+use crate::{accounts, edge, events, health, payments, traces, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -41,6 +41,7 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/payments", post(payments::create).get(list::list))
         .route("/api/v1/payments/{payment_id}", get(payments::show))
         .route("/api/v1/payments/{payment_id}/events", get(events::story))
+        .route("/api/v1/payments/{payment_id}/traces", get(traces::of_payment))
         .route("/api/v1/payments/{payment_id}/deliveries", get(deliveries::of_payment))
         .route("/api/v1/webhooks", post(webhooks::register).get(webhooks::list))
         .route(
@@ -60,6 +61,8 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
         .route("/api/v1/events", get(events::log))
         .route("/api/v1/events/{event_id}", get(events::show))
+        .route("/api/v1/events/{event_id}/traces", get(traces::of_event))
+        .route("/api/v1/traces/{trace_id}/events", get(traces::events_of))
 }
 
 async fn no_such_path() -> Problem {

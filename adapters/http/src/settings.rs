@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::jaeger::JaegerUi;
+
 /// Limits of the HTTP edge. Each is a bound on what one client, or all of them, can take up.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
@@ -27,8 +29,11 @@ pub struct HttpSettings {
     pub drain_timeout: Duration,
     /// Only health and metrics are served: the process plays other roles than the API's.
     pub only_health: bool,
-    /// Whether traces are recorded. What a client says about it is not trusted.
+    /// What events say of their traces being kept where this process keeps none: without a span there is nothing
+    /// to ask. What a client says about it is not trusted.
     pub sampled: bool,
+    /// Where traces are shown to people, if anywhere.
+    pub jaeger: Option<JaegerUi>,
 }
 
 impl Default for HttpSettings {
@@ -44,7 +49,8 @@ impl Default for HttpSettings {
             shutdown_notice: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             only_health: false,
-            sampled: true,
+            sampled: false,
+            jaeger: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::jaeger::JaegerUi;
 use crate::problem::{self, Problem};
 use crate::settings::HttpSettings;
 
@@ -78,6 +79,11 @@ impl Shared {
         let requests = Semaphore::new(api.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
         let followers = Arc::new(Semaphore::new(api.settings.max_followers.min(Semaphore::MAX_PERMITS)));
         Self { api, requests, followers, running: TaskTracker::new(), draining: AtomicBool::new(false) }
+    }
+
+    /// Where traces are shown to people, if anywhere.
+    pub(crate) fn jaeger(&self) -> Option<&JaegerUi> {
+        self.api.settings.jaeger.as_ref()
     }
 
     /// Runs a command in a task of its own: it goes on when the caller goes away, and the drain

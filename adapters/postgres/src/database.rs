@@ -8,7 +8,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{PgPool, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -140,19 +140,31 @@ pub(crate) async fn fetch_all(
     pool: &PgPool,
     query: Query<'_, Postgres, PgArguments>,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut borrowed = Borrowed(Some(pool.acquire().await?));
+    let mut borrowed = Borrowed::from(pool).await?;
     let began = Instant::now();
-    let rows = match borrowed.0.as_deref_mut() {
-        Some(connection) => query.fetch_all(connection).await,
-        None => Err(sqlx::Error::PoolClosed),
-    };
+    let rows = query.fetch_all(borrowed.connection()?).await;
     meters::database_asked("read", rows.is_err(), began.elapsed());
-    drop(borrowed.0.take());
+    borrowed.give_back();
     rows
 }
 
-/// A connection of the pool with a query under way.
-struct Borrowed(Option<PoolConnection<Postgres>>);
+/// A connection of the pool with a query under way: thrown away, unless it is given back.
+pub(crate) struct Borrowed(Option<PoolConnection<Postgres>>);
+
+impl Borrowed {
+    pub(crate) async fn from(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        Ok(Self(Some(pool.acquire().await?)))
+    }
+
+    pub(crate) fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// It has answered, and serves again.
+    pub(crate) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
 
 impl Drop for Borrowed {
     fn drop(&mut self) {

@@ -1,6 +1,7 @@
 //! Reading the log: in order, a payment's story, one event, and whether the database answers.
 
 pub(crate) mod fact;
+mod of_trace;
 pub(crate) mod pages;
 mod point_in_time;
 pub(crate) mod stretch;
@@ -8,7 +9,7 @@ pub(crate) mod stretch;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use commands::ports::{AccountAt, EventReader, Moment, RecordedEvent, StoreError};
+use commands::ports::{AccountAt, EventReader, Moment, RecordedEvent, SearchError, StoreError};
 use domain::{AccountId, PaymentId};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -107,6 +108,19 @@ impl EventReader for EventLog {
         Ok(self.read(sqlx::query(query).bind(event_id)).await?.pop())
     }
 
+    async fn of_trace(
+        &self,
+        trace_id: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, SearchError> {
+        let positions = of_trace::positions(&self.pool, trace_id, after, limit).await?;
+        if positions.is_empty() {
+            return Ok(vec![]);
+        }
+        Ok(self.read(sqlx::query(AT).bind(positions)).await?)
+    }
+
     async fn account_at(&self, account: &AccountId, moment: Moment) -> Result<Option<AccountAt>, StoreError> {
         point_in_time::account_at(&self.pool, account, moment).await
     }
@@ -150,6 +164,10 @@ select ",
 /// Events behind a position, at most so many, for [`recorded_event`].
 pub(crate) const BEHIND: &str =
     concat!("select ", event_columns!(), " from events e where e.position > $1 order by e.position limit $2");
+
+/// The events at these positions.
+const AT: &str =
+    concat!("select ", event_columns!(), " from events e where e.position = any($1) order by e.position");
 
 /// An event of a query with `event_columns`. Unchecked: the macro decided what the columns hold, and asking
 /// for it seventeen times an event is a tenth of the relay's work.

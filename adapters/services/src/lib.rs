@@ -8,6 +8,7 @@
 //! | [`webhook`] | [`webhook::HttpWebhooks`], which signs and sends webhooks |
 //! | [`guard`] | where webhooks may be sent to |
 //! | [`breaker`] | the circuit breaker that each client has of its own |
+//! | [`jaeger`] | asks Jaeger for spans, for the operator's tool |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
 //! What the clients share (the connection pool, the time limit, the trace headers) is in
@@ -21,6 +22,7 @@
 pub mod breaker;
 pub mod channel;
 pub mod guard;
+pub mod jaeger;
 mod remote;
 pub mod risk;
 pub mod sandbox;

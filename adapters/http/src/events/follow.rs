@@ -71,7 +71,7 @@ impl Follower {
             if let Some(event) = self.read.pop_front() {
                 self.position = event.position;
                 // A payload that cannot be shown must not be passed over: the stream ends at it.
-                let data = view(&event).inspect_err(|problem| problem.log("")).ok()?;
+                let data = view(&event, self.shared.jaeger()).inspect_err(|problem| problem.log("")).ok()?;
                 let shown = Event::default().id(event.position.to_string()).event(&event.event_type);
                 return Some(shown.data(json_text(&data)));
             }

@@ -21,7 +21,7 @@ use commands::context::CommandContext;
 use commands::idempotency::{Claim, IdempotencyKey, InFlight, Reply};
 use commands::ports::{
     AccountAt, ChannelAnswer, Charge, EventReader, EventStore, LookUp, Moment, PaymentChannel, RecordedEvent,
-    RiskRequest, RiskService, RiskUnavailable, RiskVerdict, StoreError, Stored,
+    RiskRequest, RiskService, RiskUnavailable, RiskVerdict, SearchError, StoreError, Stored,
 };
 use commands::publishing::{OutboxMonitor, OutboxStatus};
 use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
@@ -91,6 +91,9 @@ impl EventReader for Untouched {
         panic!("{REACHED}")
     }
     async fn event(&self, _: &str) -> Result<Option<RecordedEvent>, StoreError> {
+        panic!("{REACHED}")
+    }
+    async fn of_trace(&self, _: &str, _: i64, _: u32) -> Result<Vec<RecordedEvent>, SearchError> {
         panic!("{REACHED}")
     }
     async fn account_at(&self, _: &AccountId, _: Moment) -> Result<Option<AccountAt>, StoreError> {
