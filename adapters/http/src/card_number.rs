@@ -19,7 +19,7 @@ fn check_digit_is_right(digits: &str) -> bool {
             _ => value * 2 / 10 + value * 2 % 10,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

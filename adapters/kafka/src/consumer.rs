@@ -36,7 +36,7 @@ use self::dead_letters::DeadLetters;
 use crate::client::{error_line, log_line};
 use crate::message::{Told, read};
 use crate::settings::KafkaSettings;
-use crate::told::Messages;
+use crate::told::{self, Messages};
 use crate::topics;
 
 /// Messages that are handled together, at most.
@@ -204,7 +204,7 @@ impl Consumer {
         let mut pause = FIRST_PAUSE;
         while !events.is_empty() {
             let (told, of): (Vec<RecordedEvent>, Vec<OwnedMessage>) = events.into_iter().unzip();
-            let began = (Instant::now(), SystemTime::now());
+            let began = (Instant::now(), told::now());
             let handled = self.handler.handle(source, &told).await;
             if handled.is_ok() {
                 self.tell(source, &told, began);

@@ -4,6 +4,12 @@ use std::time::SystemTime;
 
 use commands::spans::{self, Handling, KeyValue, LinkKind, Origin, SpanKind};
 
+/// When work begins that a span tells of.
+#[expect(clippy::disallowed_methods, reason = "when something was done is an adapter's to say")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Messages of one topic that are sent, or handled, together.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {

@@ -25,7 +25,7 @@ pub mod rebuild;
 mod tables;
 mod told;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use commands::pace::Pace;
 use projections::ports::Projection;
@@ -196,7 +196,7 @@ impl Projector {
         members: &mut [Member],
         position: i64,
     ) -> Result<i64, Broken> {
-        let (now, began) = (Instant::now(), SystemTime::now());
+        let (now, began) = (Instant::now(), told::now());
         let mut ready: Vec<&mut Member> = members.iter_mut().filter(|member| member.is_ready(now)).collect();
         let others = ready.iter().map(|member| member.checkpoint.position);
         let through = others.filter(|other| *other > position).min().unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@ use commands::meters;
 use commands::ports::RecordedEvent;
 use commands::spans::{self, LinkKind, Origin};
 
-use crate::told::Messages;
+use crate::told::{self, Messages};
 
 /// Pages that are sent and not acknowledged.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Told {
                 messages.origins.push(Origin::of(event));
             }
         }
-        let began = (Instant::now(), SystemTime::now());
+        let began = (Instant::now(), told::now());
         self.pages.push_back(Page { through: last.position, began, topics });
     }
 

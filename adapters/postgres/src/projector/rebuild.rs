@@ -14,7 +14,7 @@ mod build;
 mod compare;
 mod statements;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use projections::ports::Projection;
 use sqlx::{Connection, PgConnection, Row};
@@ -127,7 +127,7 @@ impl Rebuild {
             in_schema(&self.database.options, "read_models_next").application_name("payments rebuild");
         let mut connection = PgConnection::connect_with(&options).await?;
         checkpoints::begin(&mut connection).await?;
-        let (began, began_at) = (Instant::now(), SystemTime::now());
+        let (began, began_at) = (Instant::now(), told::now());
         let mut writers = Vec::with_capacity(self.projections.len());
         for projection in &self.projections {
             take_lock(&mut connection, LOCK_CLASS, *projection, began).await?;

@@ -11,6 +11,12 @@ select traceparent, event_id::text, correlation_id from events
  where position > $1 and position <= $2 and right(traceparent, 1) in ('1', '3', '5', '7', '9', 'b', 'd', 'f')
  order by position limit $3";
 
+/// When work begins that a span tells of.
+#[expect(clippy::disallowed_methods, reason = "when something was done is an adapter's to say")]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Tells that a stretch of the log (behind the first position, up to the second) is in the rows.
 pub(super) async fn applied(
     connection: &mut PgConnection,
