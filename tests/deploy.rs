@@ -67,6 +67,10 @@ fn secrets_are_in_the_compose_file_alone() {
                 folders.push(entry);
                 continue;
             }
+            // Names of modules are no secrets.
+            if entry.file_name().is_some_and(|name| name == "go.mod" || name == "go.sum") {
+                continue;
+            }
             let text = fs::read_to_string(&entry).unwrap().to_lowercase();
             for word in ["password:", "password=", "secret:", "payments:payments@", "basicauth"] {
                 assert!(!text.contains(word), "{word} in {}", entry.display());

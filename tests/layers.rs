@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sqlx", &["adapter-postgres", "bench"]),
     ("postgres-es", &["adapter-postgres", "bench"]),
     ("rdkafka", &["adapter-kafka", "bench"]),
-    ("axum", &["adapter-http", "adapter-services"]),
+    ("axum", &["adapter-http", "adapter-services", "bench"]),
     ("standardwebhooks", &["adapter-services"]),
     ("clap", &["payments", "bench"]),
 ];

@@ -58,18 +58,19 @@ async fn a_rebuild_under_load_is_killed_resumed_and_swapped_while_reads_go_on() 
     let mut reading = readers(&parts, &account, &stop);
 
     // Killed when it has a checkpoint of its own.
-    let begun = |name| -> Option<i64> {
+    let begun = || -> Option<i64> {
         let (_, listed, _) = tool(&url, &["projections", "list", "--json"]);
         let listed = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        listed.into_iter().find(|status| status["name"] == name).unwrap()["rebuild_at"].as_i64()
+        // Each read model is written by a session of its own: the log is read on from where the last one is.
+        listed.map(|status| status["rebuild_at"].as_i64()).min().unwrap()
     };
     let mut command = Command::new(program());
     command.args(["projections", "rebuild", "all"]).env("DATABASE_URL", &url);
     let mut rebuild = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("it has a checkpoint", async || begun("payments").is_some_and(|at| at > 0)).await;
+    eventually("it has a checkpoint", async || begun().is_some_and(|at| at > 0)).await;
     rebuild.kill().unwrap();
     rebuild.wait().unwrap();
-    let kept = begun("payments").unwrap();
+    let kept = begun().unwrap();
     assert!(kept > 0 && kept < EVENTS, "killed half-way: {kept}");
 
     let (status, stdout, stderr) = tool(&url, &["projections", "rebuild", "all", "--json"]);

@@ -14,6 +14,13 @@ async fn metrics(scene: &Scene) -> String {
     reqwest::get(format!("{}/metrics", scene.url())).await.unwrap().text().await.unwrap()
 }
 
+/// What the engine has in memory.
+fn memory_mb(scene: &Scene) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.engine_pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
 /// The sum over the series of a metric whose labels contain a text.
 fn sum(metrics: &str, name: &str, label: &str) -> f64 {
     let series = metrics.lines().filter(|line| {
@@ -134,6 +141,7 @@ async fn a_collector_that_is_ill_costs_no_payment_and_what_is_lost_is_counted() 
         sum(&text, "telemetry_dropped_total", "signal=\"traces\"")
             + sum(&text, "telemetry_exported_total", "outcome=\"failed\",signal=\"traces\"")
     };
+    let memory_before = memory_mb(&scene);
     // Whoever answers nonsense may have taken what it was sent; the others have not.
     for (health, loses) in [(Health::Stalled, true), (Health::Refusing, true), (Health::Raving, false)] {
         collector.is(health);
@@ -150,6 +158,8 @@ async fn a_collector_that_is_ill_costs_no_payment_and_what_is_lost_is_counted() 
             eventually("what is lost is counted", async || lost().await > before).await;
         }
     }
+    let grown = memory_mb(&scene).saturating_sub(memory_before);
+    assert!(grown < 100, "the engine's memory has grown by {grown} MB");
     collector.is(Health::Well);
     let before = collector.spans().len();
     eventually("it is told again when it is well", async || {

@@ -139,7 +139,13 @@ async fn a_recovered_payment_leads_back_to_the_trace_that_began_it() {
     scene.account("alice", "USD", "10.00").await;
     scene.sandbox_behaves(&json!({ "stalled": true })).await;
     let payment = Payment::of("alice", "p1", "1.00");
-    assert_eq!(scene.client.pay(&payment).await.status, 202);
+    let answer = scene.client.pay(&payment).await;
+    assert_eq!(answer.status, 202);
+    eventually("the request is told, though its payment goes on", async || {
+        let spans = collector.of_trace(answer.header("trace-id"));
+        spans.iter().any(|span| span.says("http.response.status_code") == "202")
+    })
+    .await;
     let scene = scene.killed_and_started_again();
     scene.sandbox_behaves(&json!({})).await;
     assert_eq!(scene.client.settled("p1", Duration::from_secs(20)).await["status"], "completed");

@@ -102,7 +102,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     let keyed = keyed::keyed(&key, hash, payment_id.as_str(), trace::of(&parts)?);
     let key = keyed.claim.key.clone();
     let saga = Arc::clone(&shared.api.saga);
-    let mut payment = shared.run(async move { saga.process(request, keyed).await })?;
+    let mut payment = shared.run_apart(async move { saga.process(request, keyed).await })?;
     match tokio::time::timeout(shared.api.saga.settings().payment_timeout, &mut payment).await {
         Ok(Ok(Ok(reply))) => Ok(respond(&reply)),
         Ok(Ok(Err(error))) => Err(refused(error)),

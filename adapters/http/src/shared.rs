@@ -93,10 +93,19 @@ impl Shared {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        self.run_apart(command.in_current_span())
+    }
+
+    /// The same for a command that has a span of its own: the request's span need not wait for its end.
+    pub(crate) fn run_apart<F>(&self, command: F) -> Result<JoinHandle<F::Output>, Problem>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         if self.running.len() >= self.api.settings.max_running {
             return Err(overloaded());
         }
-        Ok(self.running.spawn(command.in_current_span()))
+        Ok(self.running.spawn(command))
     }
 
     /// From here on `/readyz` says no.

@@ -35,7 +35,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, dynamic_filter_fn};
 use tracing_subscriber::fmt::format::{self, JsonFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -73,10 +73,11 @@ pub struct Telemetry {
 /// # Errors
 /// A text that says what is wrong with the filter or with the environment, or that this was started before.
 pub fn start(filter: &str, format: LogFormat, service: Option<Service>) -> Result<Telemetry, String> {
-    let parse = || EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"));
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
     // Spans are for traces. Where none are kept nobody wants them, and they cost nothing.
-    let lines = parse()?.and(filter_fn(|metadata| metadata.is_event()));
-    let records = parse()?.and(filter_fn(|metadata| metadata.is_event()));
+    // Asked anew for each line: whoever only asks whether something would be logged (`log_enabled!`) leaves its
+    // answer behind, and a line that every layer always wants would be lost by it.
+    let filter = filter.and(dynamic_filter_fn(|metadata, _| metadata.is_event()));
     // First of all: instruments that are made before their provider measure nothing for ever.
     let meters = Arc::new(Meters::start(service)?);
     let traces = service.as_ref().map(traces::start).transpose()?.flatten();
@@ -106,9 +107,9 @@ pub fn start(filter: &str, format: LogFormat, service: Option<Service>) -> Resul
             .with_context_activation(false)
             .with_filter(Targets::new().with_targets(OURS.map(|target| (target, LevelFilter::INFO))))
     });
-    let records = logs.as_ref().map(|logs| OpenTelemetryTracingBridge::new(logs).with_filter(records));
-    let layers = tracing_subscriber::registry().with(stderr.with_filter(lines)).with(spans).with(records);
-    layers.try_init().map_err(|error| error.to_string())?;
+    let lines = stderr.and_then(logs.as_ref().map(OpenTelemetryTracingBridge::new)).with_filter(filter);
+    let started = tracing_subscriber::registry().with(lines).with(spans).try_init();
+    started.map_err(|error| error.to_string())?;
     Ok(Telemetry { meters, traces, logs })
 }
 

@@ -271,7 +271,9 @@ impl PaymentSaga {
         request: PaymentRequest,
         keyed: KeyedRequest,
     ) -> Result<Reply, PaymentRequestError> {
+        // The request's own span ends with its answer, which may be that the payment goes on.
         let span = tracing::info_span!(
+            parent: None,
             "payment.process",
             payment.id = %request.payment_id,
             user.id = %request.user_id,
@@ -279,6 +281,7 @@ impl PaymentSaga {
             payment.currency = request.amount.currency.code(),
             payment.method = request.payment_method,
         );
+        spans::join_trace(&span, &keyed.context.trace);
         let began = Instant::now();
         let processing = async {
             match self.begin(request, keyed).await? {
