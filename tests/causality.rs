@@ -226,6 +226,14 @@ async fn every_event_leads_to_its_span_and_every_handler_leads_back() {
     let kinds: BTreeSet<&str> =
         told.spans.values().flat_map(|span| &span.links).map(|(.., kind)| kind.as_str()).collect();
     assert_eq!(kinds, ["caused_by", "compensates", "replay_of", "retry_of"].into());
+    // Whoever asks what became of a charge leads back to the call that made it.
+    let inquiries: Vec<&Span> = told.spans.values().filter(|span| span.name == "channel.inquire").collect();
+    let asks_of = |name: &str| {
+        let links = inquiries.iter().flat_map(|span| &span.links);
+        let asked = links.filter_map(|(trace, span, _)| told.spans.get(&(trace.clone(), span.clone())));
+        asked.filter(|span| span.name == name).count()
+    };
+    assert!(asks_of("channel.pay") >= 2, "{inquiries:?}");
     // One attempt for each message: what was notified leads back as well.
     let attempts = told.spans.values().filter(|span| span.name == "notification.send").count();
     assert!(attempts >= receiver.received().len(), "{attempts}");

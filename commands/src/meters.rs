@@ -174,7 +174,7 @@ pub fn account_operation(operation: &'static str) {
 
 /// A payment was judged; `unknown` where the risk service could not and the payment goes on.
 pub fn risk_assessed(level: &'static str, degraded: bool) {
-    let labels = [KeyValue::new("level", level), KeyValue::new("degraded", degraded.to_string())];
+    let labels = [KeyValue::new("level", level), KeyValue::new("degraded", degraded)];
     METERS.risk_assessments.add(1, &labels);
 }
 

@@ -4,6 +4,7 @@
 //! as well. What is stored with an event, and what goes out with a request, is the context of the span
 //! that caused it. Where no traces are kept a context is passed on as it came.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -156,13 +157,10 @@ pub fn handled(handling: &Handling, origins: impl IntoIterator<Item = Origin>) {
     if !are_kept() {
         return;
     }
-    let mut traces: Vec<(TraceId, Vec<Origin>)> = vec![];
+    let mut traces: HashMap<TraceId, Vec<Origin>> = HashMap::new();
     for origin in origins {
-        let Some(recorded) = sampled(&origin.traceparent) else { continue };
-        let trace_id = recorded.trace_id();
-        match traces.iter_mut().rev().find(|(known, _)| *known == trace_id) {
-            Some((_, events)) => events.push(origin),
-            None => traces.push((trace_id, vec![origin])),
+        if let Some(recorded) = sampled(&origin.traceparent) {
+            traces.entry(recorded.trace_id()).or_default().push(origin);
         }
     }
     for (trace_id, events) in traces {

@@ -11,6 +11,7 @@ use axum::response::Response;
 use commands::idempotency::Answer;
 use commands::ports::RecordedEvent;
 use commands::shown;
+use domain::PaymentId;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -115,11 +116,13 @@ pub(crate) async fn story(
     PaymentPath(payment_id): PaymentPath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
+    page(&shared, &story_of(&shared, payment_id).await?, false, None)
+}
+
+/// What happened to a payment, accounts included.
+pub(crate) async fn story_of(shared: &Shared, payment_id: PaymentId) -> Result<Vec<RecordedEvent>, Problem> {
     let events = shared.api.reader.story(&payment_id).await.map_err(problem::read_failed)?;
-    if events.is_empty() {
-        return Err(payment_not_found(payment_id));
-    }
-    page(&shared, &events, false, None)
+    if events.is_empty() { Err(payment_not_found(payment_id)) } else { Ok(events) }
 }
 
 /// An event as the API shows it: a JSON object, with amounts as decimals.

@@ -19,7 +19,6 @@ use crate::answers::render;
 use crate::events;
 use crate::jaeger::{HandlersLink, JaegerUi};
 use crate::path::{ForwardQuery, PaymentPath, PlainQuery, TracePath};
-use crate::payments::payment_not_found;
 use crate::problem::{self, Problem, json_text};
 use crate::reading::{self, Cursor};
 use crate::shared::Shared;
@@ -91,11 +90,7 @@ pub(crate) async fn of_payment(
     PaymentPath(payment_id): PaymentPath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
-    let events = shared.api.reader.story(&payment_id).await.map_err(problem::read_failed)?;
-    if events.is_empty() {
-        return Err(payment_not_found(payment_id));
-    }
-    Ok(answer(&events, shared.jaeger()))
+    Ok(answer(&events::story_of(&shared, payment_id).await?, shared.jaeger()))
 }
 
 fn answer(events: &[RecordedEvent], jaeger: Option<&JaegerUi>) -> Response {

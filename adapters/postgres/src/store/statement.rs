@@ -116,6 +116,7 @@ impl<'a> Columns<'a> {
             self.claim_callers.push(&claim.key.caller);
             self.claim_keys.push(&claim.key.key);
             self.claim_hashes.push(&claim.request_hash);
+            // The column is called `trace_id`, and older rows have no more than that.
             self.claim_traces.push(&claim.traceparent);
         }
         if let Some((key, answer)) = &append.answer {
