@@ -234,12 +234,12 @@ fn plan(request: AccountRequest) -> (AccountId, AccountCommand, OtherLeg) {
             (account_id, AccountCommand::Open(opening), None)
         }
         AccountRequest::Deposit(Movement { account_id, posting_id, amount, reference }) => {
-            let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount };
+            let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
             let deposit = AccountCommand::Deposit { posting_id, amount, reference };
             (account_id, deposit, Some((debit, amount.currency)))
         }
         AccountRequest::Withdraw(Movement { account_id, posting_id, amount, reference }) => {
-            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount };
+            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
             let withdraw = AccountCommand::Withdraw { posting_id, amount, reference };
             (account_id, withdraw, Some((credit, amount.currency)))
         }

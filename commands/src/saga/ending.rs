@@ -15,7 +15,7 @@ pub(super) fn capturing(unit: Unit, details: &PaymentDetails, settlement: &Accou
     let (payment_id, amount) = (details.payment_id.clone(), details.amount);
     let posting_id = PostingId::of_payment(&payment_id);
     let capture = AccountCommand::CaptureHold { payment_id, amount };
-    let credit = AccountCommand::Credit { posting_id, amount };
+    let credit = AccountCommand::Credit { posting_id, amount, payment_id: None };
     unit.then(Step::Account(details.payer.clone(), capture)).then(Step::Account(settlement.clone(), credit))
 }
 
