@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NeedsReview ── paid ──────► resolved + complete + capture hold + credit settlement
-//!      │    └─── paid, manual capture ► resolved + authorize        (the hold stays)
+//!      │    ├─── paid, to be captured ► resolved + authorize        (the hold stays)
 //!      └──────── not paid ──► resolved + fail + release hold
 //! ```
 //!
@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use domain::account::AccountError;
-use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, ReviewOutcome};
+use domain::payment::{Ending, PaymentCommand, PaymentDetails, PaymentStatus, ReviewOutcome};
 use domain::{Payment, PaymentId};
 
 use super::ending;
@@ -111,7 +111,7 @@ impl ReviewDesk {
                 Ok(_) => {}
             }
             let context = context(resolution, stored.last_event_id.as_deref());
-            match self.carry_out(resolution, &details, &context).await {
+            match self.carry_out(resolution, &details, stored.state.ending.as_ref(), &context).await {
                 Ok(receipt) if receipt.appended => return Ok(resolved(resolution, receipt, stored.state)),
                 // Somebody else resolved it first; what they said is in the state now.
                 Ok(_) | Err(StoreError::Refused(Refusal::Payment(_))) => {}
@@ -131,17 +131,23 @@ impl ReviewDesk {
         &self,
         resolution: &Resolution,
         details: &PaymentDetails,
+        under_way: Option<&Ending>,
         context: &CommandContext,
     ) -> Result<Receipt, StoreError> {
         let lead = Step::Payment(resolution.payment_id.clone(), command(resolution));
         let unit = Unit::led_by(lead, context.clone());
         let unit = match &resolution.outcome {
             ReviewOutcome::NotPaid => ending::releasing(unit, details),
-            ReviewOutcome::Paid { .. } if ending::is_manual(details) => unit,
+            // What was guaranteed stays held until it is captured.
+            ReviewOutcome::Paid { .. } if details.is_captured_by_hand() && under_way.is_none() => unit,
             ReviewOutcome::Paid { .. } => {
+                let amount = match under_way {
+                    Some(Ending::Capture { amount, .. }) => *amount,
+                    Some(Ending::Void { .. }) | None => details.amount,
+                };
                 let settlement =
                     ending::settlement(&*self.store, &self.system, &self.channel_name, details, context);
-                ending::capturing(unit, details, &settlement.await?)
+                ending::capturing(unit, details, amount, &settlement.await?)
             }
         };
         self.store.execute(unit).await
@@ -181,6 +187,8 @@ fn refused(payment_id: &PaymentId, payment: &Payment) -> ReviewError {
         | PaymentStatus::Assessed
         | PaymentStatus::Reserved
         | PaymentStatus::OutcomeUnknown
+        | PaymentStatus::Capturing
+        | PaymentStatus::Voiding
         | PaymentStatus::NeedsReview => ReviewError::NotInReview { payment_id, status },
         PaymentStatus::Rejected
         | PaymentStatus::Authorized

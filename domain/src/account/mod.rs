@@ -254,17 +254,15 @@ impl Account {
             AccountStatus::Closed => return Err(AccountError::Closed),
             AccountStatus::Active | AccountStatus::Unopened => {}
         }
+        let is_users = matches!(self.opened()?.owner, Owner::User { .. });
+        if is_users && self.available_minor() < amount.minor {
+            let available = Money::new(self.available_minor(), currency);
+            return Err(AccountError::InsufficientFunds { available, requested: amount });
+        }
         // Both sums must fit: a hold adds to `held`, and a debit takes from `posted`.
         let sums = self.held.checked_add(amount.minor).and_then(|_| self.posted.checked_sub(amount.minor));
         let left = sums.and_then(|_| self.available_minor().checked_sub(amount.minor));
-        match (left, &self.opened()?.owner) {
-            (None, _) => Err(AccountError::BalanceOverflow),
-            (Some(left), Owner::User { .. }) if left < 0 => Err(AccountError::InsufficientFunds {
-                available: Money::new(self.available_minor(), currency),
-                requested: amount,
-            }),
-            (Some(_), Owner::User { .. } | Owner::System { .. }) => Ok(()),
-        }
+        left.map(|_| ()).ok_or(AccountError::BalanceOverflow)
     }
 
     fn may_capture(

@@ -31,6 +31,14 @@ pub struct PaymentDetails {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl PaymentDetails {
+    /// Whether the client captures it, so that the hold stays when the channel has guaranteed the amount.
+    #[must_use]
+    pub const fn is_captured_by_hand(&self) -> bool {
+        matches!(self.route, Route::Channel { capture: CaptureMode::Manual, .. })
+    }
+}
+
 /// The request that asked for a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requester {

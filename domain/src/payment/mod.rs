@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A capture, a void and the expiry of an authorization race each other to the event that starts them:
-//! whichever is recorded first decides, before the channel is told. A capture of which the channel never
-//! says what became goes to review, too; a void is repeated until the channel has it.
+//! whichever is recorded first decides, before the channel is told. Where the
+//! channel never says what became of a capture or a void, a review has to tell.
 //!
 //! Start at [`Payment::decide`]: every rule about when a payment may change is in that one
 //! function. [`Payment::apply`] holds no rules; it records what has already happened.
@@ -157,6 +157,9 @@ pub struct Refund {
     /// The request that is answered when it ends, while it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Requester>,
+    /// The channel's transaction, when it has given it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<TransactionId>,
 }
 
 /// How an authorization is being ended.
@@ -244,8 +247,7 @@ impl Payment {
             (
                 S::Completed | S::Authorized | S::Capturing | S::Voiding | S::Voided,
                 C::ConfirmPaid { transaction_id },
-            ) if self.transaction_id.as_ref() == Some(&transaction_id) =>
-            {
+            ) if self.transaction_id.as_ref() == Some(&transaction_id) => {
                 vec![]
             }
             (S::Reserved | S::OutcomeUnknown | S::Capturing, C::ConfirmDeclined { reason }) => {
@@ -258,7 +260,7 @@ impl Payment {
             }
             (S::Reserved, C::RecordOutcomeUnknown { reason }) => vec![E::ChannelOutcomeUnknown { reason }],
             (S::OutcomeUnknown, C::RecordOutcomeUnknown { .. }) => vec![],
-            (S::Reserved | S::OutcomeUnknown | S::Capturing, C::RequireReview { reason }) => {
+            (S::Reserved | S::OutcomeUnknown | S::Capturing | S::Voiding, C::RequireReview { reason }) => {
                 vec![E::ReviewRequired { reason }]
             }
             (S::NeedsReview, C::RequireReview { .. }) => vec![],
@@ -271,23 +273,9 @@ impl Payment {
                 C::ResolveReview { outcome, .. },
             ) if self.ended_as(&outcome) => vec![],
 
-            (S::Authorized, C::Capture { amount, requester }) => vec![self.start_capture(amount, requester)?],
-            (S::Capturing, C::Capture { amount, requester })
-                if self.ending.as_ref() == Some(&Ending::Capture { amount, requester: requester.clone() }) =>
-            {
-                vec![]
+            (_, end @ (C::Capture { .. } | C::ConfirmCaptured | C::Void { .. } | C::ConfirmVoided)) => {
+                return self.decide_end(end);
             }
-            (S::Capturing, C::ConfirmCaptured) => vec![self.captured()?],
-            (S::Completed, C::ConfirmCaptured) if self.is_manual() => vec![],
-            (S::Authorized, C::Void { reason, requester }) => vec![E::VoidStarted { reason, requester }],
-            (S::Voiding, C::Void { reason, requester })
-                if self.ending.as_ref()
-                    == Some(&Ending::Void { reason: reason.clone(), requester: requester.clone() }) =>
-            {
-                vec![]
-            }
-            (S::Voiding, C::ConfirmVoided) => vec![E::PaymentVoided { reason: self.void_reason() }],
-            (S::Voided, C::ConfirmVoided) => vec![],
             // The money never was at the channel: a transfer is undone by a transfer.
             (S::Completed, C::StartRefund { .. }) if self.is_transfer() => {
                 return Err(PaymentError::TransferNotRefundable);
@@ -302,6 +290,36 @@ impl Payment {
             (S::Initiated | S::Assessed, C::CompleteTransfer) if self.is_transfer() => {
                 vec![E::PaymentCompleted { transaction_id: None, captured: self.amount()? }]
             }
+            (status, command) => {
+                return Err(PaymentError::WrongStatus { command: command.name(), status });
+            }
+        })
+    }
+
+    /// The end of an authorization: begun once, and confirmed by the channel.
+    fn decide_end(&self, command: PaymentCommand) -> Result<Vec<PaymentEvent>, PaymentError> {
+        use PaymentCommand as C;
+        use PaymentEvent as E;
+        use PaymentStatus as S;
+        Ok(match (self.status, command) {
+            (S::Authorized, C::Capture { amount, requester }) => vec![self.start_capture(amount, requester)?],
+            (S::Capturing, C::Capture { amount, requester })
+                if self.ending.as_ref()
+                    == Some(&Ending::Capture { amount, requester: requester.clone() }) =>
+            {
+                vec![]
+            }
+            (S::Capturing, C::ConfirmCaptured) => vec![self.captured()?],
+            (S::Completed, C::ConfirmCaptured) if self.is_manual() => vec![],
+            (S::Authorized, C::Void { reason, requester }) => vec![E::VoidStarted { reason, requester }],
+            (S::Voiding, C::Void { reason, requester })
+                if self.ending.as_ref()
+                    == Some(&Ending::Void { reason: reason.clone(), requester: requester.clone() }) =>
+            {
+                vec![]
+            }
+            (S::Voiding, C::ConfirmVoided) => vec![E::PaymentVoided { reason: self.void_reason() }],
+            (S::Voided, C::ConfirmVoided) => vec![],
             (status, command) => {
                 return Err(PaymentError::WrongStatus { command: command.name(), status });
             }
@@ -335,10 +353,9 @@ impl Payment {
         };
         Ok(match &self.ending {
             // A capture that was reviewed: the authorization is behind it.
+            None if self.is_manual() => PaymentEvent::PaymentAuthorized { transaction_id },
+            // A review has found that the channel took it: behind an authorization there is no way back.
             Some(Ending::Capture { amount, .. }) => completed(*amount),
-            Some(Ending::Void { .. }) | None if self.is_manual() => {
-                PaymentEvent::PaymentAuthorized { transaction_id }
-            }
             Some(Ending::Void { .. }) | None => completed(self.amount()?),
         })
     }
@@ -446,8 +463,7 @@ impl Payment {
     }
 
     fn is_manual(&self) -> bool {
-        let route = self.details.as_ref().map(|details| &details.route);
-        matches!(route, Some(Route::Channel { capture: CaptureMode::Manual, .. }))
+        self.details.as_ref().is_some_and(|details| details.is_captured_by_hand())
     }
 
     fn is_transfer(&self) -> bool {
@@ -528,15 +544,17 @@ impl Aggregate for Payment {
                 self.status = PaymentStatus::Voided;
             }
             E::RefundStarted { refund_id, amount, requester } => {
-                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Started, requester });
+                let status = RefundStatus::Started;
+                self.refunds.insert(refund_id, Refund { amount, status, requester, transaction_id: None });
             }
-            E::RefundCompleted { refund_id, amount, .. } => {
-                let status = RefundStatus::Completed;
-                self.refunds.insert(refund_id, Refund { amount, status, requester: None });
+            E::RefundCompleted { refund_id, amount, transaction_id } => {
+                let (status, transaction_id) = (RefundStatus::Completed, Some(transaction_id));
+                self.refunds.insert(refund_id, Refund { amount, status, requester: None, transaction_id });
             }
             E::RefundFailed { refund_id, amount, .. } => {
                 let status = RefundStatus::Failed;
-                self.refunds.insert(refund_id, Refund { amount, status, requester: None });
+                let refund = Refund { amount, status, requester: None, transaction_id: None };
+                self.refunds.insert(refund_id, refund);
             }
             E::ReviewRequired { .. } => self.status = PaymentStatus::NeedsReview,
             // What follows from it is the event behind it.

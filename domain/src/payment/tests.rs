@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use given::{Given, replayed};
 
 use super::{
-    CaptureMode, FailureReason, MAX_REFUNDS, Payment, PaymentCommand, PaymentDetails, PaymentError, PaymentEvent,
-    PaymentStatus, RefundStatus, Requester, ReviewOutcome, RiskAssessment, RiskLevel, Route,
+    CaptureMode, FailureReason, MAX_REFUNDS, Payment, PaymentCommand, PaymentDetails, PaymentError,
+    PaymentEvent, PaymentStatus, RefundStatus, Requester, ReviewOutcome, RiskAssessment, RiskLevel, Route,
 };
 use crate::id::{AccountId, PaymentId, RefundId, TransactionId, UserId};
 use crate::money::{Currency, Money};

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use domain::account::AccountCommand as A;
 use domain::payment::{
-    CaptureMode, Ending, FailureReason, PaymentCommand as P, PaymentDetails, RefundStatus, Requester, ReviewOutcome,
-    RiskAssessment, RiskLevel, Route,
+    CaptureMode, Ending, FailureReason, PaymentCommand as P, PaymentDetails, RefundStatus, Requester,
+    ReviewOutcome, RiskAssessment, RiskLevel, Route,
 };
 use domain::{AccountId, Currency, Money, PaymentId, PostingId, RefundId, TransactionId, UserId};
 use proptest::prelude::*;
@@ -344,8 +344,8 @@ fn continuations() -> impl Strategy<Value = Unit> {
         2 => (payment(), any::<bool>()).prop_map(|(payment, paid)| Unit::Reviewed { payment, paid }),
         2 => (payment(), part()).prop_map(|(payment, minor)| Unit::Capture { payment, minor }),
         3 => payment().prop_map(|payment| Unit::Captured { payment }),
-        1 => (payment(), any::<bool>()).prop_map(|(payment, expired)| Unit::Void { payment, expired }),
-        2 => payment().prop_map(|payment| Unit::Voided { payment }),
+        2 => (payment(), any::<bool>()).prop_map(|(payment, expired)| Unit::Void { payment, expired }),
+        4 => payment().prop_map(|payment| Unit::Voided { payment }),
         4 => (payment(), refund(), part())
             .prop_map(|(payment, refund, minor)| Unit::StartRefund { payment, refund, minor }),
         3 => (payment(), refund())

@@ -19,7 +19,12 @@ fn arrived_at(status: PaymentStatus) -> Vec<PaymentEvent> {
         PaymentStatus::Voiding => then(reserved(manual()), [authorized(), void_started()]),
         PaymentStatus::Completed => then(
             reserved(manual()),
-            [authorized(), capture_started(usd("25.00")), completed(usd("25.00")), refund_started(REFUND, usd("5.00"))],
+            [
+                authorized(),
+                capture_started(usd("25.00")),
+                completed(usd("25.00")),
+                refund_started(REFUND, usd("5.00")),
+            ],
         ),
         PaymentStatus::Failed => then(reserved(manual()), [failed(declined())]),
         PaymentStatus::Voided => then(reserved(manual()), [authorized(), void_started(), voided()]),
@@ -93,7 +98,9 @@ const fn allowed_in(status: PaymentStatus) -> &'static [&'static str] {
             "capture",
             "confirm the capture of",
         ],
-        PaymentStatus::Voiding => &["confirm", "resolve the review of", "void", "confirm the void of"],
+        PaymentStatus::Voiding => {
+            &["confirm", "require review of", "resolve the review of", "void", "confirm the void of"]
+        }
         PaymentStatus::Completed => &[
             "confirm",
             "resolve the review of",
