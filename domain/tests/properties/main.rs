@@ -257,7 +257,7 @@ fn random_histories_reach_every_status_and_event() {
     let mut runner = TestRunner::deterministic();
     let mut events = BTreeSet::new();
     let mut statuses = BTreeSet::new();
-    for _ in 0..400 {
+    for _ in 0..600 {
         let history = histories().new_tree(&mut runner).expect("a history").current();
         let world = World::after(&history);
         statuses.extend(world.payments.values().map(|payment| payment.status.name()));

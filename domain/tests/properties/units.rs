@@ -300,9 +300,9 @@ fn transaction_id(index: u8) -> TransactionId {
     TransactionId::parse(&format!("TXN_{index}")).expect("an id")
 }
 
-/// Up to 120 units; deposits and payments come often enough that the rest has something to work on.
+/// Up to 160 units; deposits and payments come often enough that the rest has something to work on.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Unit>> {
-    prop::collection::vec(prop_oneof![3 => account_units(), 3 => beginnings(), 8 => continuations()], 0..120)
+    prop::collection::vec(prop_oneof![3 => account_units(), 3 => beginnings(), 8 => continuations()], 0..160)
 }
 
 fn account_units() -> impl Strategy<Value = Unit> {
@@ -344,8 +344,8 @@ fn continuations() -> impl Strategy<Value = Unit> {
         2 => (payment(), any::<bool>()).prop_map(|(payment, paid)| Unit::Reviewed { payment, paid }),
         2 => (payment(), part()).prop_map(|(payment, minor)| Unit::Capture { payment, minor }),
         3 => payment().prop_map(|payment| Unit::Captured { payment }),
-        2 => (payment(), any::<bool>()).prop_map(|(payment, expired)| Unit::Void { payment, expired }),
-        4 => payment().prop_map(|payment| Unit::Voided { payment }),
+        4 => (payment(), any::<bool>()).prop_map(|(payment, expired)| Unit::Void { payment, expired }),
+        6 => payment().prop_map(|payment| Unit::Voided { payment }),
         4 => (payment(), refund(), part())
             .prop_map(|(payment, refund, minor)| Unit::StartRefund { payment, refund, minor }),
         3 => (payment(), refund())
