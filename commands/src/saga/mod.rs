@@ -38,7 +38,7 @@ pub use drive::{DriveError, Resume};
 pub use recovery::{OpenPayment, OpenPayments};
 pub use refund::{RefundRequest, UNCLAIMED};
 pub use request::{Begun, PaymentRequest, PaymentRequestError};
-pub use review::{Resolution, Resolved, ReviewDesk, ReviewError};
+pub use review::{Resolution, Resolved, ReviewDesk, ReviewError, ReviewRequestError};
 pub use settings::SagaSettings;
 pub use transfer::TransferRequest;
 

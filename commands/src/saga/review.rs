@@ -18,8 +18,10 @@ use domain::account::AccountError;
 use domain::payment::{Ending, PaymentCommand, PaymentDetails, PaymentStatus, ReviewOutcome};
 use domain::{Payment, PaymentId};
 
-use super::ending;
+use super::{PaymentSaga, ending};
 use crate::context::{CommandContext, TraceContext};
+use crate::idempotency::{Answer, KeyedRequest, Reply};
+use crate::keyed::KeyedError;
 use crate::ports::{EventStore, StoreError};
 use crate::system_accounts::{SHARDS, SystemAccounts};
 use crate::unit::{Receipt, Refusal, Step, Unit};
@@ -151,6 +153,40 @@ impl ReviewDesk {
             }
         };
         self.store.execute(unit).await
+    }
+}
+
+/// Why a request to resolve a review has no recorded answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewRequestError {
+    /// The key is in use, or the store failed.
+    #[error(transparent)]
+    Keyed(#[from] KeyedError),
+    /// The payment cannot be resolved so.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+}
+
+impl PaymentSaga {
+    /// Resolves a review on an operator's request, and answers it once.
+    ///
+    /// # Errors
+    /// [`ReviewRequestError`]; after an unknown outcome a repeat under the same key finds out.
+    pub async fn resolve_review(
+        &self,
+        resolution: &Resolution,
+        keyed: &KeyedRequest,
+    ) -> Result<Reply, ReviewRequestError> {
+        let (store, system) = (Arc::clone(&self.store), Arc::clone(&self.system));
+        let desk = ReviewDesk::new(store, system, self.settings.channel_name.clone());
+        let work = async {
+            // To resolve again what was resolved so changes nothing: the answer may follow by itself.
+            let resolved = desk.resolve(resolution).await?;
+            let answer = self.format.review_resolved(&resolved.payment, keyed.context.trace.trace_id());
+            let answer = Answer { position: resolved.position, ..answer };
+            Ok(self.keyed.record(answer, keyed).await?)
+        };
+        self.keyed.once(keyed, work).await
     }
 }
 
