@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod alerts;
+mod authorizations;
 mod bad_input;
 mod causality;
 mod cut_connections;
@@ -26,6 +27,7 @@ mod prometheus;
 mod races;
 mod reading;
 mod rebuild;
+mod refunds;
 mod relay;
 mod relay_crash;
 mod review;

@@ -41,9 +41,9 @@ impl Authorizations for PostgresAuthorizations {
         // is what recorded the event.
         let query = sqlx::query(
             "select payment.payment_id, event.traceparent, event.tracestate, event.baggage
-               from payments as payment join events as event on event.position = payment.position
+               from read_models.payments as payment join events as event on event.position = payment.position
               where payment.status = 'authorized'
-                and payment.updated_at < clock_timestamp() - make_interval(secs => $1::double precision / 1000)
+                and payment.updated_at < clock_timestamp() - $1::bigint * interval '1 millisecond'
               order by payment.initiated_position limit $2",
         )
         .bind(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))

@@ -192,8 +192,11 @@ impl ReviewAsked {
             return Err(field.refused("invalid_value", "is there only where the channel has paid"));
         }
         let reason = fields.required("reason")?;
-        let reason = reason.name(MAX_WORDS, "invalid_reason")?;
-        Ok(Self { paid, transaction_id: transaction_id.map(|field| field.id()).transpose()?, reason })
+        let words = reason.words(MAX_WORDS)?;
+        if words.trim().is_empty() {
+            return Err(reason.refused("invalid_value", "must say how you know"));
+        }
+        Ok(Self { paid, transaction_id: transaction_id.map(|field| field.id()).transpose()?, reason: words })
     }
 
     /// Where the operator names no transaction, it is the one that the payment has, or the payment's own id,
