@@ -223,7 +223,6 @@ impl PaymentSaga {
     /// Gives an authorization up that nobody has captured in time. A client who was quicker wins.
     pub async fn expire(&self, expired: ExpiredAuthorization) {
         let ExpiredAuthorization { payment_id, trace } = expired;
-        let Some(_driven) = self.driven.enter(&Work::of_payment(&payment_id)) else { return };
         let span = tracing::info_span!(parent: None, "payment.expire", payment.id = %payment_id);
         spans::link(&span, &trace, LinkKind::CausedBy);
         let expiring = self.expire_now(&payment_id, trace).instrument(span);
@@ -258,6 +257,8 @@ impl PaymentSaga {
                 KeyedError::Store(error) => DriveError::Store(error),
                 KeyedError::Key(conflict) => DriveError::damaged(conflict.to_string()),
             })?;
+            // Only now: until it is recorded who ends it, a client's request may be what drives it.
+            let Some(_driven) = self.driven.enter(&Work::of_payment(payment_id)) else { return Ok(()) };
             self.end_authorization(resume).await?;
         }
         Ok(())
