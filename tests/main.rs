@@ -35,6 +35,7 @@ mod review_races;
 mod saga;
 mod seeded_load;
 mod smoke;
+mod stalled_services;
 mod store_framework;
 mod store_memory;
 mod store_processes;

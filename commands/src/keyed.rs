@@ -13,6 +13,9 @@ pub enum KeyedError {
     /// The key is in use, or was used for something else.
     #[error(transparent)]
     Key(#[from] KeyConflict),
+    /// The channel cannot be asked now; nothing was begun.
+    #[error("the payment channel is not available")]
+    ChannelUnavailable,
     /// The store could not carry it out.
     #[error(transparent)]
     Store(StoreError),

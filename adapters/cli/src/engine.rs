@@ -16,6 +16,7 @@ use adapter_postgres::projector::{Progress, Projector};
 use adapter_postgres::read_models::PostgresReadModels;
 use adapter_postgres::store::{PostgresEventStore, StoreSettings};
 use adapter_postgres::webhooks::PostgresWebhooks;
+use adapter_services::Limits;
 use adapter_services::breaker::BreakerSettings;
 use adapter_services::channel::{ChannelSettings, HttpChannel};
 use adapter_services::risk::{HttpRisk, RiskSettings};
@@ -23,7 +24,7 @@ use adapter_telemetry::Meters;
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
-use commands::ports::{AnswerFormat, EventReader, EventStore};
+use commands::ports::{AnswerFormat, EventReader, EventStore, PaymentChannel, RiskService};
 use commands::publishing::{Outbox, OutboxMonitor};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
@@ -79,13 +80,7 @@ impl Engine {
         meters: Arc<Meters>,
     ) -> Result<Self, Failure> {
         let database = Database::open(&neighbours.database_url, settings.store.connections).await?;
-        let store_settings = StoreSettings {
-            cached_accounts: settings.store.cached_accounts,
-            cached_payments: settings.store.cached_payments,
-            timeout: Duration::from_millis(settings.store.timeout_ms),
-            ..StoreSettings::default()
-        };
-        let store = PostgresEventStore::start(&database, store_settings);
+        let store = PostgresEventStore::start(&database, store_settings(settings));
         let log = EventLog::new(&database).told_of(store.positions());
         let outbox = PostgresOutbox::new(&database).told_of(store.positions());
         let monitor: Arc<dyn OutboxMonitor> = Arc::new(outbox.clone());
@@ -94,13 +89,14 @@ impl Engine {
         let read_models: Arc<dyn ReadModels> = Arc::new(PostgresReadModels::new(&database, progress));
         let store: Arc<dyn EventStore> = Arc::new(store);
         let (risk, channel) = services(neighbours, &settings.services)?;
+        let (risk, channel) = (Arc::new(risk), Arc::new(channel));
         let format: Arc<dyn AnswerFormat> = Arc::new(JsonAnswers);
         let system = Arc::new(SystemAccounts::starting_at(random_shard()));
         let in_flight = InFlight::default();
         let saga = Arc::new(PaymentSaga::new(SagaParts {
             store: Arc::clone(&store),
-            risk: Arc::new(risk),
-            channel: Arc::new(channel),
+            risk: Arc::clone(&risk) as Arc<dyn RiskService>,
+            channel: Arc::clone(&channel) as Arc<dyn PaymentChannel>,
             format: Arc::clone(&format),
             system: Arc::clone(&system),
             settings: settings.saga()?,
@@ -127,6 +123,7 @@ impl Engine {
             store,
             reader,
             webhooks,
+            services: Arc::new(Breakers { risk, channel }),
             metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
@@ -330,23 +327,49 @@ impl Metrics for Measured {
     }
 }
 
+fn store_settings(settings: &Settings) -> StoreSettings {
+    StoreSettings {
+        cached_accounts: settings.store.cached_accounts,
+        cached_payments: settings.store.cached_payments,
+        timeout: Duration::from_millis(settings.store.timeout_ms),
+        ..StoreSettings::default()
+    }
+}
+
 /// The services outside, each with a breaker of its own.
 fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, HttpChannel), Failure> {
     let breaker = BreakerSettings {
         failures_to_open: settings.breaker_failures,
         open_for: Duration::from_millis(settings.breaker_open_ms),
     };
+    let limits = |timeout_ms, max_in_flight| Limits {
+        timeout: Duration::from_millis(timeout_ms),
+        breaker,
+        max_in_flight,
+    };
     let risk = HttpRisk::new(&RiskSettings {
         base_url: neighbours.risk_url.clone(),
-        timeout: Duration::from_millis(settings.risk_timeout_ms),
-        breaker,
+        limits: limits(settings.risk_timeout_ms, settings.risk_max_in_flight),
     })?;
     let channel = HttpChannel::new(&ChannelSettings {
         base_url: neighbours.channel_url.clone(),
-        timeout: Duration::from_millis(settings.channel_timeout_ms),
-        breaker,
+        limits: limits(settings.channel_timeout_ms, settings.channel_max_in_flight),
+        max_inquiries: settings.channel_max_inquiries,
     })?;
     Ok((risk, channel))
+}
+
+/// Where the breakers of the services outside are.
+struct Breakers {
+    risk: Arc<HttpRisk>,
+    channel: Arc<HttpChannel>,
+}
+
+impl adapter_http::Services for Breakers {
+    fn breakers(&self) -> Vec<(&'static str, &'static str)> {
+        let (risk, channel) = (self.risk.breaker(), self.channel.breaker());
+        vec![("risk", risk.state().name()), ("channel", channel.state().name())]
+    }
 }
 
 fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {

@@ -96,6 +96,11 @@ pub(crate) struct Services {
     pub(crate) channel_timeout_ms: u64,
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_open_ms: u64,
+    /// Most calls of a service that are under way at a time.
+    pub(crate) risk_max_in_flight: usize,
+    pub(crate) channel_max_in_flight: usize,
+    /// Most inquiries among them: payments whose outcome is unknown leave room for new ones.
+    pub(crate) channel_max_inquiries: usize,
 }
 
 /// Why the settings cannot be used.
@@ -176,6 +181,9 @@ impl Default for Services {
             channel_timeout_ms: 3_000,
             breaker_failures: 20,
             breaker_open_ms: 1_000,
+            risk_max_in_flight: 1_024,
+            channel_max_in_flight: 1_024,
+            channel_max_inquiries: 64,
         }
     }
 }
@@ -196,6 +204,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let least = [
             ("http.request_timeout_ms", self.http.request_timeout_ms, 1),
             ("http.max_in_flight", u64::try_from(self.http.max_in_flight).unwrap_or(u64::MAX), 1),
@@ -212,6 +221,9 @@ impl Settings {
             ("services.risk_timeout_ms", self.services.risk_timeout_ms, 1),
             ("services.channel_timeout_ms", self.services.channel_timeout_ms, 1),
             ("services.breaker_failures", u64::from(self.services.breaker_failures), 1),
+            ("services.risk_max_in_flight", count(self.services.risk_max_in_flight), 1),
+            ("services.channel_max_in_flight", count(self.services.channel_max_in_flight), 1),
+            ("services.channel_max_inquiries", count(self.services.channel_max_inquiries), 1),
             ("webhooks.timeout_ms", self.webhooks.timeout_ms, 1),
             ("webhooks.max_per_endpoint", u64::from(self.webhooks.max_per_endpoint), 1),
             ("webhooks.max_in_flight", u64::from(self.webhooks.max_in_flight), 1),

@@ -8,7 +8,6 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use commands::accounts::{AccountRequest, Movement};
 use commands::idempotency::{Answer, KeyedRequest};
-use commands::keyed::KeyedError;
 use domain::{AccountId, Money, PaymentId, PostingId};
 use projections::ports::{AsOf, Projection};
 use projections::{AccountBalance, AccountEntry};
@@ -234,8 +233,7 @@ async fn execute(shared: &Shared, request: AccountRequest, keyed: KeyedRequest) 
     let command = shared.run(async move { accounts.execute(request, keyed).await })?;
     match command.await {
         Ok(Ok(reply)) => Ok(respond(&reply)),
-        Ok(Err(KeyedError::Key(conflict))) => Err(keyed::conflict(conflict)),
-        Ok(Err(KeyedError::Store(error))) => Err(problem::command_failed(error)),
+        Ok(Err(error)) => Err(problem::keyed_failed(error)),
         Err(error) => Err(lost(error)),
     }
 }

@@ -48,8 +48,16 @@ struct Ready {
     status: &'static str,
     database: &'static str,
     projections: Vec<ProjectionHealth>,
+    services: Vec<ServiceHealth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<RelayHealth>,
+}
+
+/// Whether a service outside is asked: `breaker` is `closed`, `half_open` or `open`.
+#[derive(Serialize)]
+struct ServiceHealth {
+    name: &'static str,
+    breaker: &'static str,
 }
 
 /// How far the log is published, where it is.
@@ -92,7 +100,10 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response,
         lag_ms: outbox.lag_ms,
         working: outbox.working,
     });
-    let body = json_text(&Ready { status: "ready", database: "up", projections, relay });
+    // A service that is away makes payments be refused or go on without it; this process is well.
+    let services = shared.api.services.breakers().into_iter();
+    let services = services.map(|(name, breaker)| ServiceHealth { name, breaker }).collect();
+    let body = json_text(&Ready { status: "ready", database: "up", projections, services, relay });
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 

@@ -50,5 +50,5 @@ pub use jaeger::{HandlersLink, JaegerUi, NotAJaeger};
 pub use router::router;
 pub use server::{Drained, serve};
 pub use settings::HttpSettings;
-pub use shared::{Api, Metrics, Webhooks};
+pub use shared::{Api, Metrics, Services, Webhooks};
 pub use webhooks::view::{delivery_json, endpoint_json};

@@ -129,6 +129,7 @@ pub(crate) fn refused(error: PaymentRequestError) -> Problem {
              is held. Repeat the request with the same idempotency key.",
             5,
         ),
+        PaymentRequestError::ChannelUnavailable => problem::channel_unavailable(),
         PaymentRequestError::Store(error) => problem::command_failed(error),
     }
 }
@@ -313,6 +314,7 @@ mod tests {
             (PaymentRequestError::Key(KeyConflict::OtherRequest), 422, "idempotency_key_reused", None),
             (PaymentRequestError::PaymentExists { payment_id }, 409, "payment_exists", None),
             (PaymentRequestError::RiskUnavailable, 503, "risk_unavailable", Some("5")),
+            (PaymentRequestError::ChannelUnavailable, 503, "channel_unavailable", Some("1")),
             (PaymentRequestError::Store(StoreError::Unavailable), 503, "store_unavailable", Some("1")),
             (PaymentRequestError::Store(StoreError::OutcomeUnknown), 503, "outcome_unknown", Some("1")),
             (PaymentRequestError::Store(StoreError::Contended), 503, "contended", Some("1")),

@@ -9,9 +9,12 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
+use commands::keyed::KeyedError;
 use commands::ports::StoreError;
 use domain::{AccountId, PaymentId};
 use serde::Serialize;
+
+use crate::keyed;
 
 /// The content type of every answer with a status of 400 or more.
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -180,6 +183,25 @@ pub(crate) fn command_failed(error: StoreError) -> Problem {
         ),
         StoreError::KeyTaken => in_flight(),
         StoreError::Refused(_) | StoreError::Damaged(_) => Problem::internal(error.to_string()),
+    }
+}
+
+/// What needs the payment channel is not begun while that cannot be asked.
+pub(crate) fn channel_unavailable() -> Problem {
+    Problem::unavailable(
+        "channel_unavailable",
+        "The payment channel does not answer now; nothing was begun. Repeat the request with the same \
+         idempotency key.",
+        1,
+    )
+}
+
+/// What a caller is told whose keyed request has no recorded answer.
+pub(crate) fn keyed_failed(error: KeyedError) -> Problem {
+    match error {
+        KeyedError::Key(conflict) => keyed::conflict(conflict),
+        KeyedError::ChannelUnavailable => channel_unavailable(),
+        KeyedError::Store(error) => command_failed(error),
     }
 }
 

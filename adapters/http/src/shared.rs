@@ -37,6 +37,8 @@ pub struct Api {
     pub webhooks: Webhooks,
     /// How far the log is published.
     pub outbox: Arc<dyn OutboxMonitor>,
+    /// Whether the services outside are asked.
+    pub services: Arc<dyn Services>,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.
@@ -53,6 +55,12 @@ pub struct Webhooks {
     pub guard: Arc<dyn UrlGuard>,
     /// How long an old secret signs after a rotation.
     pub keep_old_secret: Duration,
+}
+
+/// The services outside, for whoever looks whether this process is well.
+pub trait Services: Send + Sync {
+    /// The name of each, and where its breaker is: `closed`, `half_open` or `open`.
+    fn breakers(&self) -> Vec<(&'static str, &'static str)>;
 }
 
 /// What is measured, for whoever scrapes it.

@@ -14,12 +14,12 @@
 //! decline. The `Idempotency-Key` is made of the ids in the order, the payment's for a charge, so that each
 //! is carried out at most once however often it is asked for.
 //!
-//! While the breaker is open, nothing is sent and both calls answer Unknown at once. For `pay` that
+//! While the breaker is open, nothing is sent and both calls answer Unknown at once. For an order that
 //! leaves a hold and an inquiry for a request that was never sent: correct, since the inquiry says
-//! not found and the payment is tried again, but slow. The port has no better answer at that point,
-//! which is why the gateway is to turn payments away before they begin, by
-//! [`Breaker::would_admit`] (not by its state: were payments refused while it is half open, none
-//! would be left to be the probe). A connection that was refused is Unknown for the same reason.
+//! not found and the order is given again, but slow. The port has no better answer at that point,
+//! which is why the saga turns payments away before they begin, by `admits` (not by the breaker's state:
+//! were payments refused while it is half open, none would be left to be the probe). A connection that was
+//! refused is Unknown for the same reason.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -33,9 +33,10 @@ use domain::{Money, TransactionId};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::Semaphore;
 
-use crate::breaker::{Breaker, BreakerSettings};
-use crate::remote::{self, NoReply, Remote, Reply, SetupError};
+use crate::breaker::Breaker;
+use crate::remote::{self, Limits, NoReply, Remote, Reply, SetupError};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -47,18 +48,19 @@ const REASON_LIMIT: usize = 64;
 pub struct ChannelSettings {
     /// `http://HOST:PORT` or `https://HOST:PORT`, with a path prefix if need be.
     pub base_url: String,
-    /// The longest wait for the answer to a charge or an inquiry, connecting included.
-    pub timeout: Duration,
-    /// When the channel is given a rest.
-    pub breaker: BreakerSettings,
+    /// How long it is waited for, and how much it may take up.
+    pub limits: Limits,
+    /// Most inquiries that are under way at a time; one more waits. When the channel comes back, all whose
+    /// outcome is unknown ask at once, and it is new payments that it is to have its strength for.
+    pub max_inquiries: usize,
 }
 
 impl ChannelSettings {
-    /// The defaults: 3 s, and those of the breaker.
+    /// The defaults: 3 s, those of the breaker, 64 inquiries at a time.
     #[must_use]
     pub fn at(base_url: impl Into<String>) -> Self {
-        let (timeout, breaker) = (Duration::from_secs(3), BreakerSettings::default());
-        Self { base_url: base_url.into(), timeout, breaker }
+        let limits = Limits::waiting(Duration::from_secs(3));
+        Self { base_url: base_url.into(), limits, max_inquiries: 64 }
     }
 }
 
@@ -67,6 +69,7 @@ impl ChannelSettings {
 pub struct HttpChannel {
     remote: Remote,
     charges: Uri,
+    inquiries: Semaphore,
 }
 
 impl HttpChannel {
@@ -77,9 +80,10 @@ impl HttpChannel {
     /// When the base URL is none, or is `https` on a machine without certificate authorities.
     pub fn new(settings: &ChannelSettings) -> Result<Self, SetupError> {
         let service = "channel";
-        let remote = Remote::new(service, &settings.base_url, settings.timeout, settings.breaker)?;
+        let remote = Remote::new(service, &settings.base_url, settings.limits)?;
         let charges = remote.uri("/v1/charges").map_err(|source| SetupError::NotAUrl { service, source })?;
-        Ok(Self { remote, charges })
+        let inquiries = Semaphore::new(settings.max_inquiries.clamp(1, Semaphore::MAX_PERMITS));
+        Ok(Self { remote, charges, inquiries })
     }
 
     /// Its breaker, which charges and inquiries share.
@@ -142,6 +146,10 @@ impl HttpChannel {
 
 #[async_trait]
 impl PaymentChannel for HttpChannel {
+    fn admits(&self) -> bool {
+        self.remote.admits()
+    }
+
     async fn carry_out(&self, order: &ChannelOrder, context: &CommandContext) -> ChannelAnswer {
         let began = Instant::now();
         let answer = match self.ask(order, context).await {
@@ -153,6 +161,8 @@ impl PaymentChannel for HttpChannel {
     }
 
     async fn inquire(&self, order: &ChannelOrder, context: &CommandContext) -> ChannelAnswer {
+        // Never closed, so there is always a permit in the end.
+        let _turn = self.inquiries.acquire().await;
         let began = Instant::now();
         let answer = match self.ask_after(order, context).await {
             Ok(reply) => answer_to_inquiry(&reply),

@@ -7,7 +7,7 @@
 //! | [`channel`] | [`channel::HttpChannel`], the engine's `PaymentChannel`: start here for what is Unknown |
 //! | [`webhook`] | [`webhook::HttpWebhooks`], which signs and sends webhooks |
 //! | [`guard`] | where webhooks may be sent to |
-//! | [`breaker`] | the circuit breaker that each client has of its own |
+//! | [`breaker`] | the circuit breaker that each client has of its own; beside it, `bulkhead` |
 //! | [`jaeger`] | asks Jaeger for spans, for the operator's tool |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
@@ -20,6 +20,7 @@
 //! a library.
 
 pub mod breaker;
+mod bulkhead;
 pub mod channel;
 pub mod guard;
 pub mod jaeger;
@@ -30,4 +31,4 @@ pub mod sandbox;
 mod tests;
 pub mod webhook;
 
-pub use remote::SetupError;
+pub use remote::{Limits, SetupError};

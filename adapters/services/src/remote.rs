@@ -28,6 +28,7 @@ use serde::{Serialize, Serializer};
 use tracing::Span;
 
 use crate::breaker::{Breaker, BreakerSettings};
+use crate::bulkhead::Bulkhead;
 
 /// The longest body of an answer that is read, in bytes; a verdict is some 30.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -93,6 +94,9 @@ pub(crate) enum NoReply {
     /// Nothing was sent.
     #[error("breaker open")]
     BreakerOpen,
+    /// Nothing was sent.
+    #[error("too many calls at a time")]
+    NoPlace,
     /// Nothing was sent: there is no connection.
     #[error("connection failed")]
     ConnectionFailed,
@@ -112,6 +116,7 @@ impl NoReply {
     const fn kind(&self) -> &'static str {
         match self {
             Self::BreakerOpen => "breaker_open",
+            Self::NoPlace => "bulkhead_full",
             Self::ConnectionFailed => "connection_failed",
             Self::ConnectionLost => "connection_lost",
             Self::Late { .. } => "timeout",
@@ -131,15 +136,31 @@ pub(crate) struct Remote {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
     breaker: Breaker,
+    bulkhead: Bulkhead,
+}
+
+/// How long one service is waited for, when it is given a rest, and how much of this process it may take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest wait for an answer, connecting included.
+    pub timeout: Duration,
+    /// When the service is given a rest.
+    pub breaker: BreakerSettings,
+    /// Most calls that are under way at a time; one more is refused at once.
+    pub max_in_flight: usize,
+}
+
+impl Limits {
+    /// This wait, the breaker's defaults, and 1,024 calls at a time.
+    #[must_use]
+    pub fn waiting(timeout: Duration) -> Self {
+        Self { timeout, breaker: BreakerSettings::default(), max_in_flight: 1_024 }
+    }
 }
 
 impl Remote {
-    pub(crate) fn new(
-        service: &'static str,
-        base_url: &str,
-        timeout: Duration,
-        breaker: BreakerSettings,
-    ) -> Result<Self, SetupError> {
+    pub(crate) fn new(service: &'static str, base_url: &str, limits: Limits) -> Result<Self, SetupError> {
+        let Limits { timeout, breaker, max_in_flight } = limits;
         let base: Uri = base_url.parse().map_err(|source| SetupError::NotAUrl { service, source })?;
         check_base(&base, base_url).map_err(|problem| SetupError::BaseUrl { service, problem })?;
         let http = Client::builder(TokioExecutor::new())
@@ -150,11 +171,17 @@ impl Remote {
         let problem = "has no host";
         let authority = base.authority().cloned().ok_or(SetupError::BaseUrl { service, problem })?;
         let base = base_url.trim_end_matches('/').to_owned();
-        Ok(Self { service, authority, base, http, timeout, breaker: Breaker::new(service, breaker) })
+        let (breaker, bulkhead) = (Breaker::new(service, breaker), Bulkhead::new(max_in_flight));
+        Ok(Self { service, authority, base, http, timeout, breaker, bulkhead })
     }
 
     pub(crate) fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// Whether a call would be sent now.
+    pub(crate) fn admits(&self) -> bool {
+        self.bulkhead.has_place() && self.breaker.would_admit()
     }
 
     /// The address of a path that begins with a slash.
@@ -173,6 +200,7 @@ impl Remote {
     }
 
     async fn ask_once(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoReply> {
+        let _place = self.bulkhead.enter().ok_or(NoReply::NoPlace)?;
         let permit = self.breaker.admit().ok_or(NoReply::BreakerOpen)?;
         let reply = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(reply) => reply,

@@ -15,26 +15,23 @@ use domain::payment::RiskLevel;
 use hyper::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
-use crate::breaker::{Breaker, BreakerSettings};
-use crate::remote::{self, NoReply, Remote, Reply, SetupError};
+use crate::breaker::Breaker;
+use crate::remote::{self, Limits, NoReply, Remote, Reply, SetupError};
 
 /// Where the risk service is and how long it is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RiskSettings {
     /// `http://HOST:PORT` or `https://HOST:PORT`, with a path prefix if need be.
     pub base_url: String,
-    /// The longest wait for a verdict, connecting included.
-    pub timeout: Duration,
-    /// When the service is given a rest.
-    pub breaker: BreakerSettings,
+    /// How long it is waited for, and how much it may take up.
+    pub limits: Limits,
 }
 
 impl RiskSettings {
     /// The defaults: 1 s, and those of the breaker.
     #[must_use]
     pub fn at(base_url: impl Into<String>) -> Self {
-        let (timeout, breaker) = (Duration::from_secs(1), BreakerSettings::default());
-        Self { base_url: base_url.into(), timeout, breaker }
+        Self { base_url: base_url.into(), limits: Limits::waiting(Duration::from_secs(1)) }
     }
 }
 
@@ -53,7 +50,7 @@ impl HttpRisk {
     /// When the base URL is none, or is `https` on a machine without certificate authorities.
     pub fn new(settings: &RiskSettings) -> Result<Self, SetupError> {
         let service = "risk";
-        let remote = Remote::new(service, &settings.base_url, settings.timeout, settings.breaker)?;
+        let remote = Remote::new(service, &settings.base_url, settings.limits)?;
         let evaluations =
             remote.uri("/v1/risk/evaluations").map_err(|source| SetupError::NotAUrl { service, source })?;
         Ok(Self { remote, evaluations })

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::breaker::BreakerSettings;
 use crate::channel::{ChannelSettings, HttpChannel};
+use crate::remote::Limits;
 use crate::risk::{HttpRisk, RiskSettings};
 use crate::sandbox::{Behaviour, Sandbox, SandboxSettings};
 
@@ -33,11 +34,13 @@ async fn sandbox() -> Sandbox {
 }
 
 fn channel(base_url: &str, timeout: Duration) -> HttpChannel {
-    HttpChannel::new(&ChannelSettings { timeout, ..ChannelSettings::at(base_url) }).unwrap()
+    let limits = Limits::waiting(timeout);
+    HttpChannel::new(&ChannelSettings { limits, ..ChannelSettings::at(base_url) }).unwrap()
 }
 
 fn risk(base_url: &str, timeout: Duration) -> HttpRisk {
-    HttpRisk::new(&RiskSettings { timeout, ..RiskSettings::at(base_url) }).unwrap()
+    let limits = Limits::waiting(timeout);
+    HttpRisk::new(&RiskSettings { base_url: base_url.to_owned(), limits }).unwrap()
 }
 
 /// Serves a router for as long as the set lives.

@@ -108,6 +108,9 @@ pub enum ChannelAnswer {
 /// Moves money outside.
 #[async_trait]
 pub trait PaymentChannel: Send + Sync {
+    /// Whether an order would be sent now. What is known beforehand to go nowhere is better not begun.
+    fn admits(&self) -> bool;
+
     /// Asks the channel to carry an order out. Never answers [`ChannelAnswer::NotFound`].
     async fn carry_out(&self, order: &ChannelOrder, context: &CommandContext) -> ChannelAnswer;
 

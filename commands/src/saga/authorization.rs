@@ -83,6 +83,7 @@ impl PaymentSaga {
         end: EndOfAuthorization,
         keyed: &KeyedRequest,
     ) -> Result<Option<Answer>, KeyedError> {
+        self.channel_admits()?;
         let command = match end {
             EndOfAuthorization::Void => PaymentCommand::Void {
                 reason: "requested".to_owned(),
@@ -112,6 +113,11 @@ impl PaymentSaga {
                 Ok(reply.map(|reply| reply.answer))
             }
         }
+    }
+
+    /// What needs the channel is not begun while it cannot be asked.
+    pub(super) fn channel_admits(&self) -> Result<(), KeyedError> {
+        if self.channel.admits() { Ok(()) } else { Err(KeyedError::ChannelUnavailable) }
     }
 
     /// What became of the unit that begins a change: `None` where another request has the key, or has begun.
@@ -255,7 +261,9 @@ impl PaymentSaga {
             tracing::info!(payment.id = %payment_id, "an authorization has expired");
             let resume = started(payment_id, receipt, &context).map_err(|error| match error {
                 KeyedError::Store(error) => DriveError::Store(error),
-                KeyedError::Key(conflict) => DriveError::damaged(conflict.to_string()),
+                error @ (KeyedError::Key(_) | KeyedError::ChannelUnavailable) => {
+                    DriveError::damaged(error.to_string())
+                }
             })?;
             // Only now: until it is recorded who ends it, a client's request may be what drives it.
             let Some(_driven) = self.driven.enter(&Work::of_payment(payment_id)) else { return Ok(()) };

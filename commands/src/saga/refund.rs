@@ -57,6 +57,7 @@ impl PaymentSaga {
         request: &RefundRequest,
         keyed: &KeyedRequest,
     ) -> Result<Option<Answer>, KeyedError> {
+        self.channel_admits()?;
         let RefundRequest { payment_id, refund_id, amount } = request;
         let stored = self.store.payment(payment_id).await.map_err(KeyedError::Store)?;
         let Some(details) = stored.state.details.clone() else {

@@ -52,6 +52,9 @@ pub enum PaymentRequestError {
     /// The risk service cannot answer, and the amount is too large to go on without it.
     #[error("the risk service is not available")]
     RiskUnavailable,
+    /// The channel cannot be asked now; nothing was begun.
+    #[error("the payment channel is not available")]
+    ChannelUnavailable,
     /// The store could not carry it out.
     #[error(transparent)]
     Store(StoreError),
@@ -70,6 +73,7 @@ impl From<KeyedError> for PaymentRequestError {
     fn from(error: KeyedError) -> Self {
         match error {
             KeyedError::Key(conflict) => Self::Key(conflict),
+            KeyedError::ChannelUnavailable => Self::ChannelUnavailable,
             KeyedError::Store(error) => Self::Store(error),
         }
     }
@@ -113,6 +117,10 @@ impl PaymentSaga {
         let in_flight = self.in_flight.enter(&keyed.claim.key).ok_or(KeyConflict::InFlight)?;
         if let Some(reply) = self.recorded(&request, &keyed).await? {
             return Ok(Begun::Answered(reply, Ended::Duplicate));
+        }
+        if !self.channel.admits() {
+            meters::failed("channel");
+            return Err(PaymentRequestError::ChannelUnavailable);
         }
         let assessment = self.assess_risk(&request, &keyed).await?;
         let Some(driven) = self.driven.enter(&Work::of_payment(&request.payment_id)) else {
@@ -323,7 +331,11 @@ impl PaymentSaga {
         let ended = match &processed {
             Ok((_, ended)) => *ended,
             Err(PaymentRequestError::Key(_) | PaymentRequestError::PaymentExists { .. }) => Ended::Duplicate,
-            Err(PaymentRequestError::RiskUnavailable | PaymentRequestError::Store(_)) => Ended::Failed,
+            Err(
+                PaymentRequestError::RiskUnavailable
+                | PaymentRequestError::ChannelUnavailable
+                | PaymentRequestError::Store(_),
+            ) => Ended::Failed,
         };
         meters::payment_ended(ended, Some(began.elapsed()));
         processed.map(|(reply, _)| reply)

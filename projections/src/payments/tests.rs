@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use domain::payment::{ReviewOutcome, RiskLevel};
+use domain::payment::{Requester, ReviewOutcome, RiskLevel};
 use domain::{Currency, RefundId};
 
 use super::*;

@@ -124,8 +124,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Problem> {
     match tokio::time::timeout(shared.api.saga.settings().payment_timeout, &mut changing).await {
         Ok(Ok(Ok(reply))) => Ok(respond(&reply)),
-        Ok(Ok(Err(KeyedError::Key(conflict)))) => Err(keyed::conflict(conflict)),
-        Ok(Ok(Err(KeyedError::Store(error)))) => Err(problem::command_failed(error)),
+        Ok(Ok(Err(error))) => Err(problem::keyed_failed(error)),
         Ok(Err(error)) => Err(lost(error)),
         Err(_) => {
             let mut response = still_processing();
@@ -161,11 +160,7 @@ pub(crate) async fn review(
     let resolving = shared.run(async move { saga.resolve_review(&resolution, &keyed).await })?;
     match resolving.await {
         Ok(Ok(reply)) => Ok(respond(&reply)),
-        Ok(Err(ReviewRequestError::Keyed(KeyedError::Key(conflict)))) => Err(keyed::conflict(conflict)),
-        Ok(Err(
-            ReviewRequestError::Keyed(KeyedError::Store(error))
-            | ReviewRequestError::Review(ReviewError::Store(error)),
-        )) => Err(problem::command_failed(error)),
+        Ok(Err(ReviewRequestError::Keyed(error))) => Err(problem::keyed_failed(error)),
         Ok(Err(ReviewRequestError::Review(error))) => Err(not_resolved(error)),
         Err(error) => Err(lost(error)),
     }

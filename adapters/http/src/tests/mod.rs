@@ -38,7 +38,7 @@ use projections::{AccountBalance, AccountEntry, PaymentRow};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, HttpSettings, JsonAnswers, Metrics, Webhooks, router};
+use crate::{Api, HttpSettings, JsonAnswers, Metrics, Services, Webhooks, router};
 
 const REACHED: &str = "SECRET: a request has come through to a port";
 
@@ -74,6 +74,9 @@ impl RiskService for Untouched {
 
 #[async_trait]
 impl PaymentChannel for Untouched {
+    fn admits(&self) -> bool {
+        panic!("{REACHED}")
+    }
     async fn carry_out(&self, _: &ChannelOrder, _: &CommandContext) -> ChannelAnswer {
         panic!("{REACHED}")
     }
@@ -199,6 +202,12 @@ impl UrlGuard for OnlyTls {
     }
 }
 
+impl Services for Untouched {
+    fn breakers(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("channel", "closed")]
+    }
+}
+
 #[async_trait]
 impl Metrics for Untouched {
     async fn render(&self) -> String {
@@ -233,6 +242,7 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
             guard: Arc::new(OnlyTls),
             keep_old_secret: Duration::from_secs(60),
         },
+        services: Arc::new(Untouched { runs }),
         metrics: Arc::new(Untouched { runs }),
         settings,
     }

@@ -272,7 +272,8 @@ impl<'a> RecordLine<'a> {
             amount: &entry.amount,
             currency: &entry.currency,
             status: entry.state.as_str(),
-            transaction_id: (entry.charged_times > 0).then(|| transaction_id(key)),
+            transaction_id: matches!(entry.state, State::Succeeded | State::Authorized | State::Voided)
+                .then(|| transaction_id(key)),
             charged_times: entry.charged_times,
             requests: entry.requests,
             captured: (entry.charged_times > 0).then(|| entry.captured()),
