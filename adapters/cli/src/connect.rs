@@ -25,11 +25,11 @@ pub(crate) async fn open(database: &DatabaseArguments) -> Result<Database, Failu
 }
 
 fn url(database: &DatabaseArguments) -> Result<String, Failure> {
-    match (&database.database_url, &database.data_dir) {
-        (Some(url), _) => Ok(url.clone()),
+    match (database.url.read()?, &database.data_dir) {
+        (Some(url), _) => Ok(url),
         (None, Some(folder)) => Ok(EmbeddedPostgres::database_url_for(folder)?),
         (None, None) => {
-            Err("which database? Name it by DATABASE_URL, or a `payments dev` folder by --data-dir".into())
+            Err("which database? Name it by DATABASE_URL, by a file that DATABASE_URL_FILE names, or a `payments dev` folder by --data-dir".into())
         }
     }
 }

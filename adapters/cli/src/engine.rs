@@ -99,7 +99,7 @@ impl Engine {
             channel: Arc::new(channel),
             format: Arc::clone(&format),
             system: Arc::clone(&system),
-            settings: settings.saga()?,
+            settings: settings.saga.settings()?,
             in_flight: in_flight.clone(),
         }));
         let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
@@ -322,6 +322,7 @@ fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
         request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
         body_limit: settings.http.body_limit_bytes,
         max_in_flight: settings.http.max_in_flight,
+        shutdown_notice: Duration::from_millis(settings.http.shutdown_notice_ms),
         drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
         jaeger: settings.telemetry.jaeger_ui()?,
         ..HttpSettings::default()

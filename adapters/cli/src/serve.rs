@@ -14,13 +14,17 @@ use crate::engine::{Engine, Neighbours};
 use crate::settings::Settings;
 use crate::signals::Shutdown;
 
+/// What a process says that was told of no database.
+const NO_DATABASE: &str =
+    "which database? Name it by DATABASE_URL, or by a file that DATABASE_URL_FILE names";
+
 pub(crate) async fn run(
     options: ServeArguments,
     settings: Settings,
     meters: Arc<Meters>,
 ) -> Result<(), Failure> {
     let neighbours = Neighbours {
-        database_url: options.database_url,
+        database_url: options.database.read()?.ok_or(NO_DATABASE)?,
         risk_url: options.risk_url,
         channel_url: options.channel_url,
     };
