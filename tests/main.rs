@@ -9,6 +9,8 @@ mod bad_input;
 mod causality;
 mod cut_connections;
 mod deploy;
+mod doctor;
+mod drain;
 mod embedded;
 mod engine_crash;
 mod event_log;

@@ -2,6 +2,7 @@
 
 mod config;
 mod database;
+mod doctor;
 mod trace;
 mod transfer;
 mod webhooks;
@@ -13,7 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
 pub(crate) use self::config::{ConfigArguments, ConfigTool};
-pub(crate) use self::database::{DatabaseArguments, DatabaseUrl};
+pub(crate) use self::database::{DatabaseArguments, DatabaseUrl, MigrateArguments};
+pub(crate) use self::doctor::DoctorArguments;
 pub(crate) use self::trace::TraceArguments;
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
@@ -62,6 +64,10 @@ pub(crate) enum Command {
     Webhooks(WebhooksArguments),
     /// The settings: which are wrong, which are in force, and where each comes from.
     Config(ConfigArguments),
+    /// Look at everything that is configured, and say what to do about what is not well.
+    Doctor(DoctorArguments),
+    /// Bring the database's schema up to date, and end.
+    Migrate(MigrateArguments),
 }
 
 #[derive(Debug, Args)]

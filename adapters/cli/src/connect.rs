@@ -12,10 +12,15 @@ const CONNECTIONS: u32 = 2;
 /// Connects by `DATABASE_URL` or a data folder. The tools bring no schema up to date, and say so where
 /// it is another version's.
 pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
-    let connected = Database::connect(&url(database)?, CONNECTIONS).await;
-    let connected = connected.map_err(|error| with_advice(error, database))?;
+    let connected = without_schema(database).await?;
     connected.must_be_current().await?;
     Ok(connected)
+}
+
+/// The same, whatever schema it has.
+pub(crate) async fn without_schema(database: &DatabaseArguments) -> Result<Database, Failure> {
+    let connected = Database::connect(&url(database)?, CONNECTIONS).await;
+    connected.map_err(|error| with_advice(error, database))
 }
 
 /// The same for what fills a new database: the schema is made, or brought up to date.

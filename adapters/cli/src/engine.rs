@@ -143,14 +143,6 @@ impl Engine {
         })
     }
 
-    /// What goes on without being asked for, until the task is aborted.
-    pub(crate) fn background(&mut self) -> impl Future<Output = ()> + Send + use<> {
-        let (saga, projecting) = (self.saga_role(), self.projector_role());
-        async move {
-            tokio::join!(saga, projecting);
-        }
-    }
-
     /// Reads again and again what is read when it is asked for: whoever is sent metrics does not ask.
     pub(crate) fn measuring(&self) -> impl Future<Output = ()> + Send + use<> {
         let measured = Arc::clone(&self.measured);
@@ -162,10 +154,14 @@ impl Engine {
         }
     }
 
-    /// Takes up payments that nobody drives, and forgets old answers.
-    pub(crate) fn saga_role(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (recovery, forgetting) = (self.recovery(), self.forgetting());
+    /// Takes up payments that nobody drives, and forgets old answers, until it is told to stop. Ends when
+    /// the payments that it has taken up have ended.
+    pub(crate) fn saga_role(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (recovery, forgetting) = (self.recovery(stop.clone()), self.forgetting());
         async move {
+            let forgetting = async {
+                tokio::select! { () = forgetting => {}, () = stop.cancelled() => {} }
+            };
             tokio::join!(recovery, forgetting);
         }
     }
@@ -217,17 +213,20 @@ impl Engine {
     }
 
     /// Takes up payments that nobody drives.
-    fn recovery(&self) -> impl Future<Output = ()> + Send + use<> {
+    fn recovery(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (saga, open_payments) = (Arc::clone(&self.saga), Arc::clone(&self.open_payments));
         let interval = self.recovery_interval;
         async move {
             let mut recovering = JoinSet::new();
-            loop {
+            while !stop.is_cancelled() {
                 match saga.overdue(&*open_payments).await {
                     Ok(overdue) => {
                         for payment in overdue {
-                            while recovering.len() >= MOST_RECOVERING {
-                                recovering.join_next().await;
+                            while recovering.len() >= MOST_RECOVERING && !stop.is_cancelled() {
+                                tokio::select! { _ = recovering.join_next() => {}, () = stop.cancelled() => {} }
+                            }
+                            if stop.is_cancelled() {
+                                break;
                             }
                             let saga = Arc::clone(&saga);
                             recovering.spawn(async move { saga.recover(payment).await });
@@ -236,8 +235,9 @@ impl Engine {
                     Err(error) => tracing::warn!(%error, "cannot look for open payments now"),
                 }
                 while recovering.try_join_next().is_some() {}
-                tokio::time::sleep(interval).await;
+                tokio::select! { () = tokio::time::sleep(interval) => {}, () = stop.cancelled() => {} }
             }
+            while recovering.join_next().await.is_some() {}
         }
     }
 }

@@ -6,9 +6,12 @@ mod config;
 mod connect;
 mod demo;
 mod dev;
+mod doctor;
+mod drain;
 mod engine;
 mod event_line;
 mod events;
+mod migrate;
 mod notifier;
 mod output;
 mod progress;
@@ -86,6 +89,8 @@ async fn carry_out(
         Command::Review(options) => return review::run(options, settings).await,
         Command::Trace(options) => return trace::run(options).await,
         Command::Webhooks(options) => return webhooks::run(options).await,
+        Command::Doctor(options) => return doctor::run(&options, &settings).await,
+        Command::Migrate(options) => migrate::run(&options.database).await?,
         // Carried out before: it is there for settings that nothing else can be done with.
         Command::Config(_) => {}
     }

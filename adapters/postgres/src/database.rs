@@ -10,7 +10,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, PgPool, Postgres};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,11 @@ pub enum DatabaseError {
     Unreleased(i64),
     /// The schema is older than this program's.
     #[error(
-        "the schema of this database is at migration {found}, this program needs {ours}: start `payments serve` or `payments dev` of this version on it once"
+        "the schema of this database is at migration {found}, this program needs {ours}; it lacks {}: run `payments migrate` of this version on it once", missing.join(", ")
     )]
     Outdated {
+        /// What it lacks, by the names of the files: `0005_events_by_trace`.
+        missing: Vec<String>,
         /// Its last migration, 0 without any.
         found: i64,
         /// This program's last migration.
@@ -106,20 +108,31 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Outdated`] or [`DatabaseError::Newer`] says which it is.
     pub async fn must_be_current(&self) -> Result<(), DatabaseError> {
+        let applied = self.applied().await.map_err(DatabaseError::Connect)?;
         let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let found = applied.iter().copied().max().unwrap_or(0);
+        let lacks = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
+        let missing: Vec<String> = lacks
+            .map(|migration| format!("{:04}_{}", migration.version, migration.description.replace(' ', "_")))
+            .collect();
+        if found > ours {
+            return Err(DatabaseError::Newer { found, ours });
+        }
+        if missing.is_empty() { Ok(()) } else { Err(DatabaseError::Outdated { missing, found, ours }) }
+    }
+
+    /// The migrations that were applied, by their numbers.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn applied(&self) -> Result<Vec<i64>, sqlx::Error> {
         // Without the table no engine has ever been here.
         let there = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
-        let found = if there.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)? {
-            let query = sqlx::query_scalar("select max(version) from _sqlx_migrations where success");
-            query.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)?
-        } else {
-            None
-        };
-        match found.unwrap_or(0) {
-            found if found < ours => Err(DatabaseError::Outdated { found, ours }),
-            found if found > ours => Err(DatabaseError::Newer { found, ours }),
-            _ => Ok(()),
+        if !there.fetch_one(&self.pool).await? {
+            return Ok(Vec::new());
         }
+        let query = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+        query.fetch_all(&self.pool).await
     }
 
     /// The pool, for readers.

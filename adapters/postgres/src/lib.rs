@@ -19,6 +19,7 @@
 //! Start at [`store::PostgresEventStore`].
 
 pub mod answered_requests;
+pub mod checkup;
 mod copy_rows;
 pub mod database;
 pub mod embedded;

@@ -28,6 +28,16 @@ pub(crate) struct DatabaseArguments {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Several may run at once: one works, the others find nothing left to do. `payments serve` and `payments dev` do the same \
+when they start.\n\n\
+Exit status: 0 the schema is this version's, 1 it could not be done, 2 wrong usage.")]
+pub(crate) struct MigrateArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+}
+
 impl DatabaseUrl {
     /// The address, where one is given.
     ///
