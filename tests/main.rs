@@ -18,6 +18,7 @@ mod event_store;
 mod idempotency;
 mod jaeger;
 mod kafka_secured;
+mod kubernetes;
 mod layers;
 mod notifier_kafka;
 mod point_in_time;
