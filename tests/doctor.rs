@@ -2,6 +2,8 @@
 //! check. `payments migrate`: the schema alone.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -10,7 +12,7 @@ use sqlx::Connection;
 
 use crate::support::kafka::{Broker, free_port};
 use crate::support::parts::tool;
-use crate::support::process::{Server, program};
+use crate::support::process::{Server, postmaster_pid, program, signal};
 use crate::support::{SandboxProcess, TestDatabase, eventually};
 
 /// What the doctor says in this environment: its exit status, and its checks by name.
@@ -122,9 +124,9 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     let mut owner = database.connect().await;
     for statement in [
         "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)",
-        "create role teller login password 'teller'",
-        "grant select on all tables in schema public to teller",
-        "alter role teller set synchronous_commit = off",
+        // Also an owner can be without a right.
+        "revoke insert on read_models.account_entries from current_user",
+        "alter role current_user set synchronous_commit = off",
     ] {
         sqlx::query(statement).execute(&mut owner).await.unwrap();
     }
@@ -133,11 +135,10 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     assert_eq!(status, Some(1), "{said}");
     assert!(told.contains("it lacks 00") && told.contains("payments migrate"), "{told}");
 
-    let teller = as_teller(&url);
     let (collector, brokers) = (format!("http://user:hunter2@{nobody}"), nobody.as_str());
     let service = format!("http://{nobody}");
     let (status, checks) = doctor(&[
-        ("DATABASE_URL", teller.as_str()),
+        ("DATABASE_URL", url.as_str()),
         ("PAYMENTS_KAFKA__BROKERS", brokers),
         ("PAYMENTS_KAFKA__CLIENT__SASL_PASSWORD", "hunter2"),
         ("PAYMENTS_RISK_URL", service.as_str()),
@@ -148,7 +149,7 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     assert_eq!(status, Some(1));
     for (name, expected, words) in [
         ("migrations", "failed", "the schema lacks 00"),
-        ("rights", "failed", "may not read or add to "),
+        ("rights", "failed", "may not read or add to read_models.account_entries"),
         ("durability", "warning", "synchronous_commit is off"),
         ("kafka", "failed", brokers),
         ("risk", "failed", "cannot be reached"),
@@ -161,9 +162,21 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     }
     assert!(!checks.contains_key("topics"), "there is nobody to ask for topics");
 
+    let folder = database.folder();
+    let mut conf = OpenOptions::new().append(true).open(folder.join("postgres/payments.conf")).unwrap();
+    conf.write_all(b"fsync = off\n").unwrap();
+    signal("HUP", postmaster_pid(folder));
+    eventually("the server has read it", async || {
+        let (_, checks) = doctor(&[("DATABASE_URL", url.as_str())]);
+        let (status, detail) = one(&checks, "durability");
+        status == "failed" && detail.contains("fsync is off")
+    })
+    .await;
+
     let away = format!("postgres://payments:hunter2@{nobody}/payments");
     let (status, checks) = doctor(&[("DATABASE_URL", away.as_str())]);
     assert_eq!((status, one(&checks, "database").0), (Some(1), "failed"));
+    assert!(one(&checks, "database").1.contains("refused"), "{checks:?}");
     let (status, checks) = doctor(&[]);
     assert_eq!((status, one(&checks, "database").0), (Some(1), "failed"));
     assert!(one(&checks, "database").1.contains("DATABASE_URL"), "{checks:?}");
@@ -186,11 +199,4 @@ async fn a_topic_with_other_partitions_is_named() {
         (topics[1].0, topics[1].1),
         (&Value::from("warning"), &Value::from("accounts.events is not there"))
     );
-}
-
-/// The same database for another user.
-fn as_teller(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap();
-    let (_, rest) = rest.split_once('@').unwrap();
-    format!("{scheme}://teller:teller@{rest}")
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod alerts;
 mod bad_input;
 mod causality;
+mod config;
 mod cut_connections;
 mod deploy;
 mod doctor;

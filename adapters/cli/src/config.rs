@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Failure;
 use crate::arguments::ConfigTool;
-use crate::settings::{Shown, Source, WrongSettings, load, shown};
+use crate::output::nobody_reads;
+use crate::settings::{Loaded, Shown, Source, WrongSettings, load, shown};
 
 /// The settings are wrong.
 const WRONG: u8 = 2;
@@ -19,28 +20,28 @@ const WIDEST: usize = 40;
 
 /// Settings that are wrong are told like any other result: the command is there to find them.
 pub(crate) fn run(tool: &ConfigTool, file: Option<&Path>) -> Result<ExitCode, Failure> {
-    let mut output = io::stdout().lock();
-    let loaded = match load(file, std::env::vars_os()) {
-        Ok(loaded) => loaded,
-        Err(wrong) => {
-            tell_wrong(&wrong, &mut output)?;
-            return Ok(ExitCode::from(WRONG));
-        }
+    let (code, told) = match load(file, std::env::vars_os()) {
+        Ok(loaded) => (ExitCode::SUCCESS, tell(tool, &loaded, &mut io::stdout().lock())),
+        Err(wrong) => (ExitCode::from(WRONG), tell_wrong(&wrong, &mut io::stdout().lock())),
     };
+    match told.map_err(Failure::from) {
+        Err(failure) if nobody_reads(&failure) => Ok(code),
+        told => told.map(|()| code),
+    }
+}
+
+fn tell(tool: &ConfigTool, loaded: &Loaded, output: &mut impl Write) -> io::Result<()> {
     match tool {
         ConfigTool::Check => {
             let given = loaded.sources.len();
-            writeln!(output, "the settings are right: {given} are given, all others are defaults")?;
+            writeln!(output, "the settings are right: {given} are given, all others are defaults")
         }
-        ConfigTool::Show { json: true, .. } => writeln!(output, "{:#}", as_json(&shown(&loaded)))?,
+        ConfigTool::Show { json: true, .. } => writeln!(output, "{:#}", as_json(&shown(loaded))),
         ConfigTool::Show { toml: true, .. } => {
-            for setting in shown(&loaded) {
-                writeln!(output, "{}", as_toml(&setting))?;
-            }
+            shown(loaded).iter().try_for_each(|setting| writeln!(output, "{}", as_toml(setting)))
         }
-        ConfigTool::Show { .. } => as_table(&shown(&loaded), &mut output)?,
+        ConfigTool::Show { .. } => as_table(&shown(loaded), output),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn tell_wrong(wrong: &WrongSettings, output: &mut impl Write) -> io::Result<()> {

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::http::Http;
 pub(crate) use self::kafka::Kafka;
 pub(crate) use self::log::Log;
-pub(crate) use self::read::load;
+pub(crate) use self::read::{Loaded, load};
 pub(crate) use self::saga::Saga;
 pub(crate) use self::secret::read as read_secret;
 pub(crate) use self::services::Services;

@@ -8,7 +8,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
 
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -94,13 +97,15 @@ impl Database {
             .statement_cache_capacity(64);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(CONNECT)
             // A ping before each acquire doubles the round trips; a dead connection shows itself.
             .test_before_acquire(false)
             .connect_with(options.clone())
-            .await
-            .map_err(DatabaseError::Connect)?;
-        Ok(Self { pool, options })
+            .await;
+        match pool {
+            Ok(pool) => Ok(Self { pool, options }),
+            Err(error) => Err(DatabaseError::Connect(reason(error, &options).await)),
+        }
     }
 
     /// Makes sure that the schema is this program's, for tools that bring none up to date.
@@ -144,6 +149,18 @@ impl Database {
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
         fetch_all(&self.pool, sqlx::query("select 1")).await.is_ok()
+    }
+}
+
+/// What is behind a pool's error: it tries again while a server refuses, and then says only that time ran out.
+async fn reason(error: sqlx::Error, options: &PgConnectOptions) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(CONNECT, PgConnection::connect_with(options)).await {
+        Ok(Err(refused)) => refused,
+        // It does now, or it says nothing.
+        Ok(Ok(_)) | Err(_) => error,
     }
 }
 

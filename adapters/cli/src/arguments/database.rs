@@ -38,6 +38,13 @@ pub(crate) struct MigrateArguments {
     pub(crate) database: DatabaseArguments,
 }
 
+impl DatabaseArguments {
+    /// Whether any database is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.url.database_url.is_some() || self.url.database_url_file.is_some() || self.data_dir.is_some()
+    }
+}
+
 impl DatabaseUrl {
     /// The address, where one is given.
     ///

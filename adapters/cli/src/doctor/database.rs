@@ -26,8 +26,12 @@ pub(super) async fn look(arguments: &DatabaseArguments, settings: &Settings, rep
     let database = match connect::without_schema(arguments).await {
         Ok(database) => database,
         Err(error) => {
-            let next = "start it, or mend DATABASE_URL (DATABASE_URL_FILE, --data-dir), the user's rights in \
-                        pg_hba.conf, or the network between";
+            let next = if arguments.is_given() {
+                "start it, or mend DATABASE_URL (DATABASE_URL_FILE, --data-dir), the user's rights in pg_hba.conf, or \
+                 the network between"
+            } else {
+                "set DATABASE_URL to what the engine is to work on"
+            };
             return report.failed("database", error.to_string(), next);
         }
     };

@@ -10,10 +10,13 @@ const MOST: usize = 64 * 1024;
 const WORDS: [&str; 8] =
     ["password", "secret", "token", "jaas", "oauthbearer_config", "key_pem", "private_key", "passphrase"];
 
-/// Whether the value of a setting is a secret. One that names the file of a secret is none.
+/// Ends of names that tell something about a secret: where it is, how long it holds.
+const ABOUT_ONE: [&str; 7] = ["_file", "_location", "_url", "_ms", "_seconds", "_hours", "_days"];
+
+/// Whether the value of a setting is a secret.
 pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.replace('.', "_").to_lowercase();
-    !name.ends_with("_file") && !name.ends_with("_location") && WORDS.iter().any(|word| name.contains(word))
+    !ABOUT_ONE.iter().any(|end| name.ends_with(end)) && WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Reads a secret from its file, without the end of its last line.
@@ -32,4 +35,27 @@ pub(crate) fn read(file: &Path) -> io::Result<String> {
         return Err(io::Error::other("it is empty"));
     }
     Ok(secret.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_secret;
+
+    #[test]
+    fn what_is_a_secret_goes_by_its_name() {
+        for name in
+            ["kafka.client.sasl_password", "kafka.client.ssl.key.pem", "kafka.client.sasl.jaas.config"]
+        {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "kafka.client.sasl_password_file",
+            "kafka.client.ssl_key_location",
+            "kafka.client.sasl_username",
+            "webhooks.old_secret_hours",
+            "kafka.brokers",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
 }
