@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Folder of a test; kept when the test fails, so that its logs can be read.
 pub(crate) fn folder(name: &str) -> tempfile::TempDir {
@@ -187,6 +187,11 @@ impl Server {
 
     pub(crate) fn kill(mut self) {
         self.process.kill();
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        self.process.child.wait().unwrap()
     }
 
     pub(crate) fn stop(mut self) {

@@ -1,5 +1,8 @@
 //! The command line.
 
+mod config;
+mod database;
+mod doctor;
 mod trace;
 mod transfer;
 mod webhooks;
@@ -10,6 +13,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
+pub(crate) use self::config::{ConfigArguments, ConfigTool};
+pub(crate) use self::database::{DatabaseArguments, DatabaseUrl, MigrateArguments};
+pub(crate) use self::doctor::DoctorArguments;
 pub(crate) use self::trace::TraceArguments;
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
@@ -56,17 +62,12 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Receivers of events: who is registered, what became of sending; send again.
     Webhooks(WebhooksArguments),
-}
-
-/// Where the tools find the database.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DatabaseArguments {
-    /// The database, for instance postgres://user:password@host:5432/payments.
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
-    pub(crate) database_url: Option<String>,
-    /// The folder of a `payments dev` that is running.
-    #[arg(long, global = true, env = "PAYMENTS_DATA_DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
+    /// The settings: which are wrong, which are in force, and where each comes from.
+    Config(ConfigArguments),
+    /// Look at everything that is configured, and say what to do about what is not well.
+    Doctor(DoctorArguments),
+    /// Bring the database's schema up to date, and end.
+    Migrate(MigrateArguments),
 }
 
 #[derive(Debug, Args)]
@@ -228,9 +229,8 @@ pub(crate) struct ServeArguments {
     /// Where the API listens; without the role `api` only /healthz, /readyz and /metrics are there.
     #[arg(long, env = "PAYMENTS_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// The database, for instance postgres://user:password@host:5432/payments.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub(crate) database_url: String,
+    #[command(flatten)]
+    pub(crate) database: DatabaseUrl,
     /// Base URL of the risk service.
     #[arg(long, env = "PAYMENTS_RISK_URL")]
     pub(crate) risk_url: String,

@@ -12,10 +12,15 @@ const CONNECTIONS: u32 = 2;
 /// Connects by `DATABASE_URL` or a data folder. The tools bring no schema up to date, and say so where
 /// it is another version's.
 pub(crate) async fn connect(database: &DatabaseArguments) -> Result<Database, Failure> {
-    let connected = Database::connect(&url(database)?, CONNECTIONS).await;
-    let connected = connected.map_err(|error| with_advice(error, database))?;
+    let connected = without_schema(database).await?;
     connected.must_be_current().await?;
     Ok(connected)
+}
+
+/// The same, whatever schema it has.
+pub(crate) async fn without_schema(database: &DatabaseArguments) -> Result<Database, Failure> {
+    let connected = Database::connect(&url(database)?, CONNECTIONS).await;
+    connected.map_err(|error| with_advice(error, database))
 }
 
 /// The same for what fills a new database: the schema is made, or brought up to date.
@@ -25,11 +30,11 @@ pub(crate) async fn open(database: &DatabaseArguments) -> Result<Database, Failu
 }
 
 fn url(database: &DatabaseArguments) -> Result<String, Failure> {
-    match (&database.database_url, &database.data_dir) {
-        (Some(url), _) => Ok(url.clone()),
+    match (database.url.read()?, &database.data_dir) {
+        (Some(url), _) => Ok(url),
         (None, Some(folder)) => Ok(EmbeddedPostgres::database_url_for(folder)?),
         (None, None) => {
-            Err("which database? Name it by DATABASE_URL, or a `payments dev` folder by --data-dir".into())
+            Err("which database? Name it by DATABASE_URL, by a file that DATABASE_URL_FILE names, or a `payments dev` folder by --data-dir".into())
         }
     }
 }

@@ -64,9 +64,13 @@ pub(crate) async fn run(
         clippy::disallowed_methods,
         reason = "the engine serves beside its own visitor; it is awaited below"
     )]
-    let serving: JoinHandle<Result<(), Failure>> = tokio::spawn(dev.serve(async move {
-        tokio::select! { () = shutdown.requested() => {}, _ = stopped => {} }
-    }));
+    let serving: JoinHandle<Result<(), Failure>> = {
+        let (requested, at_once) = (shutdown.requested(), shutdown.at_once());
+        let asked = async move {
+            tokio::select! { () = requested => {}, _ = stopped => {} }
+        };
+        tokio::spawn(dev.serve(asked, at_once))
+    };
     let visitor = Visitor { base: format!("http://{address}"), client: reqwest::Client::new() };
     let told = visitor.tell().await;
     if told.is_err() || options.once {

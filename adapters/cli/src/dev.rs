@@ -8,15 +8,14 @@ use adapter_services::sandbox::{Sandbox, SandboxSettings};
 use adapter_telemetry::Meters;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::arguments::DevArguments;
+use crate::drain::Roles;
 use crate::engine::{Engine, Neighbours};
 use crate::serve::announce;
 use crate::settings::Settings;
-use crate::signals::Shutdown;
+use crate::signals::{AT_ONCE, Shutdown};
 
 /// Stops what was started, whatever became of the serving.
 pub(crate) struct Dev {
@@ -34,7 +33,7 @@ pub(crate) async fn run(
     let dev = Dev::start(options, &settings, meters).await?;
     let shutdown = Shutdown::listen()?;
     announce(dev.address()?);
-    dev.serve(shutdown.requested()).await
+    dev.serve(shutdown.requested(), shutdown.at_once()).await
 }
 
 impl Dev {
@@ -99,42 +98,39 @@ impl Dev {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until `stop`, then drains and stops what was started, PostgreSQL last.
-    pub(crate) async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+    /// Serves until `stop`, then drains and stops what was started, PostgreSQL last; `at_once` ends the drain.
+    pub(crate) async fn serve(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+        at_once: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Failure> {
         let Self { mut engine, listener, sandbox, postgres } = self;
+        let mut roles = Roles::default();
+        roles.until_asked(engine.saga_role(roles.asked()));
+        roles.until_the_end(engine.projector_role());
+        roles.until_the_end(engine.measuring());
+        roles.until_asked(engine.notifier_role(roles.asked()));
+        if let Some(relay) = engine.relay_role(roles.asked()) {
+            roles.until_asked(relay);
+        }
         let (stopped, mut stopping) = watch::channel(false);
-        let background = engine.background();
-        // Tasks of their own: what they do for others is no part of what serving waits for.
-        let (mut telling, end) = (JoinSet::new(), CancellationToken::new());
-        let mut measuring = JoinSet::new();
-        measuring.spawn(engine.measuring());
-        telling.spawn(engine.notifier_role(end.clone()));
-        if let Some(relay) = engine.relay_role(end.clone()) {
-            telling.spawn(relay);
-        }
-        {
-            let serving = async {
-                let drained = adapter_http::serve(listener, engine.api, stop).await;
-                stopped.send_replace(true);
-                tracing::info!(drained.open_connections, drained.running_commands, "stopped serving");
+        let serving = async {
+            let is_drained = tokio::select! {
+                _ = roles.serve(listener, engine.api, stop) => true,
+                () = at_once => false,
             };
-            let supervising = postgres.supervise(async move {
-                // An error means that the sender is gone, which is the end as well.
-                let _ = stopping.wait_for(|stopped| *stopped).await;
-            });
-            let recovering = async {
-                tokio::select! { () = background => {}, () = supervising => {} }
-            };
-            tokio::join!(serving, recovering);
-        }
-        end.cancel();
-        while let Some(ended) = telling.join_next().await {
-            ended?;
-        }
+            stopped.send_replace(true);
+            is_drained
+        };
+        let supervising = postgres.supervise(async move {
+            // An error means that the sender is gone, which is the end as well.
+            let _ = stopping.wait_for(|stopped| *stopped).await;
+        });
+        let (is_drained, ()) = tokio::join!(serving, supervising);
         if let Some(sandbox) = sandbox {
             sandbox.stop().await;
         }
         postgres.stop().await?;
-        Ok(())
+        if is_drained { Ok(()) } else { Err(AT_ONCE.into()) }
     }
 }

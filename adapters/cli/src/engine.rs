@@ -24,7 +24,7 @@ use adapter_telemetry::Meters;
 use async_trait::async_trait;
 use commands::accounts::AccountCommands;
 use commands::idempotency::InFlight;
-use commands::ports::{AnswerFormat, EventReader, EventStore, PaymentChannel, RiskService};
+use commands::ports::{AnswerFormat, EventReader, EventStore, PaymentChannel, RiskService, StoreError};
 use commands::publishing::{Outbox, OutboxMonitor};
 use commands::saga::{PaymentSaga, SagaParts};
 use commands::system_accounts::{SHARDS, SystemAccounts};
@@ -99,7 +99,7 @@ impl Engine {
             channel: Arc::clone(&channel) as Arc<dyn PaymentChannel>,
             format: Arc::clone(&format),
             system: Arc::clone(&system),
-            settings: settings.saga()?,
+            settings: settings.saga.settings()?,
             in_flight: in_flight.clone(),
         }));
         let accounts = Arc::new(AccountCommands::new(Arc::clone(&store), format, system, in_flight));
@@ -145,14 +145,6 @@ impl Engine {
         })
     }
 
-    /// What goes on without being asked for, until the task is aborted.
-    pub(crate) fn background(&mut self) -> impl Future<Output = ()> + Send + use<> {
-        let (saga, projecting) = (self.saga_role(), self.projector_role());
-        async move {
-            tokio::join!(saga, projecting);
-        }
-    }
-
     /// Reads again and again what is read when it is asked for: whoever is sent metrics does not ask.
     pub(crate) fn measuring(&self) -> impl Future<Output = ()> + Send + use<> {
         let measured = Arc::clone(&self.measured);
@@ -164,10 +156,15 @@ impl Engine {
         }
     }
 
-    /// Takes up payments that nobody drives, ends authorizations that are too old, and forgets old answers.
-    pub(crate) fn saga_role(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (recovery, expiry, forgetting) = (self.recovery(), self.expiry(), self.forgetting());
+    /// Takes up payments that nobody drives, ends authorizations that are too old, and forgets old answers,
+    /// until it is told to stop. Ends when what it has taken up has ended.
+    pub(crate) fn saga_role(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (recovery, expiry) = (self.recovery(stop.clone()), self.expiry(stop.clone()));
+        let forgetting = self.forgetting();
         async move {
+            let forgetting = async {
+                tokio::select! { () = forgetting => {}, () = stop.cancelled() => {} }
+            };
             tokio::join!(recovery, expiry, forgetting);
         }
     }
@@ -219,56 +216,71 @@ impl Engine {
     }
 
     /// Gives authorizations up that nobody has captured in time.
-    fn expiry(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (saga, authorizations) = (Arc::clone(&self.saga), self.authorizations.clone());
+    fn expiry(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         // Often enough to be a small part late.
-        let age = saga.settings().authorization_expires_after;
+        let age = self.saga.settings().authorization_expires_after;
         let interval = (age / 100).min(LONGEST_EXPIRY_INTERVAL).max(self.recovery_interval);
-        async move {
-            let mut expiring = JoinSet::new();
-            loop {
-                match saga.expired(&authorizations).await {
-                    Ok(expired) => {
-                        for authorization in expired {
-                            while expiring.len() >= MOST_RECOVERING {
-                                expiring.join_next().await;
-                            }
-                            let saga = Arc::clone(&saga);
-                            expiring.spawn(async move { saga.expire(authorization).await });
-                        }
-                    }
-                    Err(error) => tracing::warn!(%error, "cannot look for expired authorizations now"),
-                }
-                while expiring.try_join_next().is_some() {}
-                tokio::time::sleep(interval).await;
-            }
-        }
+        let (saga, authorizations) = (Arc::clone(&self.saga), self.authorizations.clone());
+        let expiring = Arc::clone(&self.saga);
+        let look = move || {
+            let (saga, authorizations) = (Arc::clone(&saga), authorizations.clone());
+            async move { saga.expired(&authorizations).await }
+        };
+        in_rounds(stop, interval, look, move |authorization| {
+            let saga = Arc::clone(&expiring);
+            async move { saga.expire(authorization).await }
+        })
     }
 
     /// Takes up payments that nobody drives.
-    fn recovery(&self) -> impl Future<Output = ()> + Send + use<> {
+    fn recovery(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (saga, open_payments) = (Arc::clone(&self.saga), Arc::clone(&self.open_payments));
-        let interval = self.recovery_interval;
-        async move {
-            let mut recovering = JoinSet::new();
-            loop {
-                match saga.overdue(&*open_payments).await {
-                    Ok(overdue) => {
-                        for payment in overdue {
-                            while recovering.len() >= MOST_RECOVERING {
-                                recovering.join_next().await;
-                            }
-                            let saga = Arc::clone(&saga);
-                            recovering.spawn(async move { saga.recover(payment).await });
-                        }
-                    }
-                    Err(error) => tracing::warn!(%error, "cannot look for open payments now"),
-                }
-                while recovering.try_join_next().is_some() {}
-                tokio::time::sleep(interval).await;
-            }
-        }
+        let recovering = Arc::clone(&self.saga);
+        let look = move || {
+            let (saga, open_payments) = (Arc::clone(&saga), Arc::clone(&open_payments));
+            async move { saga.overdue(&*open_payments).await }
+        };
+        in_rounds(stop, self.recovery_interval, look, move |payment| {
+            let saga = Arc::clone(&recovering);
+            async move { saga.recover(payment).await }
+        })
     }
+}
+
+/// Looks for payments again and again and takes each up, a bounded number at a time, until it is told to
+/// stop; ends when those that were taken up have ended.
+async fn in_rounds<T, Look, Looking, Work>(
+    stop: CancellationToken,
+    interval: Duration,
+    look: Look,
+    take_up: impl Fn(T) -> Work + Send,
+) where
+    T: Send,
+    Look: Fn() -> Looking + Send,
+    Looking: Future<Output = Result<Vec<T>, StoreError>> + Send,
+    Work: Future<Output = ()> + Send + 'static,
+{
+    let mut under_way = JoinSet::new();
+    while !stop.is_cancelled() {
+        match look().await {
+            Ok(found) => {
+                for payment in found {
+                    while under_way.len() >= MOST_RECOVERING && !stop.is_cancelled() {
+                        tokio::select! { _ = under_way.join_next() => {}, () = stop.cancelled() => {} }
+                    }
+                    if stop.is_cancelled() {
+                        break;
+                    }
+                    under_way.spawn(take_up(payment));
+                }
+            }
+            // Why is logged where it happens; the next round makes up for it.
+            Err(error) => tracing::debug!(%error, "cannot look for payments now"),
+        }
+        while under_way.try_join_next().is_some() {}
+        tokio::select! { () = tokio::time::sleep(interval) => {}, () = stop.cancelled() => {} }
+    }
+    while under_way.join_next().await.is_some() {}
 }
 
 /// What is measured, read when it is asked for.
@@ -377,6 +389,7 @@ fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
         request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
         body_limit: settings.http.body_limit_bytes,
         max_in_flight: settings.http.max_in_flight,
+        shutdown_notice: Duration::from_millis(settings.http.shutdown_notice_ms),
         drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
         jaeger: settings.telemetry.jaeger_ui()?,
         ..HttpSettings::default()

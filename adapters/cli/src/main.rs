@@ -2,12 +2,16 @@
 //! that was asked for; it decides nothing itself.
 
 mod arguments;
+mod config;
 mod connect;
 mod demo;
 mod dev;
+mod doctor;
+mod drain;
 mod engine;
 mod event_line;
 mod events;
+mod migrate;
 mod notifier;
 mod output;
 mod progress;
@@ -53,6 +57,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    if let Command::Config(options) = &arguments.command {
+        return config::run(&options.tool, arguments.config.as_deref());
+    }
     let settings = settings::Settings::load(arguments.config.as_deref())?;
     let service = arguments.command.service();
     let telemetry = adapter_telemetry::start(&settings.log.filter, settings.log.format(), service)?;
@@ -82,6 +89,10 @@ async fn carry_out(
         Command::Review(options) => return review::run(options, settings).await,
         Command::Trace(options) => return trace::run(options).await,
         Command::Webhooks(options) => return webhooks::run(options).await,
+        Command::Doctor(options) => return doctor::run(&options, &settings).await,
+        Command::Migrate(options) => migrate::run(&options.database).await?,
+        // Carried out before: it is there for settings that nothing else can be done with.
+        Command::Config(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

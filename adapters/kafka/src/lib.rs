@@ -15,6 +15,7 @@
 //! for the first time behind a later one: whoever drops positions that it has seen has each event once.
 //! What the relay marks as published is acknowledged by every replica in sync.
 
+pub mod checkup;
 mod client;
 pub mod consumer;
 pub mod message;

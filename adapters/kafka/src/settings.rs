@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 
 /// Where the cluster is and what it keeps.
 #[derive(Clone)]
@@ -47,29 +48,24 @@ const OURS: &[&str] = &[
     "allow.auto.create.topics",
 ];
 
-/// Why these settings cannot be used. The values are not repeated: they may be secrets.
+/// A setting that cannot be used. The value is not repeated: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The setting is decided here.
-    #[error("kafka.client.{0} cannot be set: what the relay promises depends on it")]
-    Ours(String),
-    /// librdkafka has no such setting, or it does not take this value.
-    #[error("kafka.client: {0}")]
-    Refused(String),
-    /// No broker.
-    #[error("kafka.brokers must be `host:port`, several with commas between them")]
-    Brokers,
-    /// Two topics are one, or a topic's name is none.
-    #[error("kafka.{0} must be 1 to 249 letters, digits, `.`, `_` or `-`, and no other topic of ours")]
-    Topic(&'static str),
+#[error("kafka.{name} {reason}")]
+pub struct SettingsError {
+    /// Its name below `kafka`, for instance `client.sasl.password`.
+    pub name: String,
+    /// What it must be, or why it cannot be set.
+    pub reason: String,
 }
 
 impl KafkaSettings {
-    /// Makes sure that clients can be made of these settings, without asking the cluster.
-    ///
-    /// # Errors
-    /// [`SettingsError`] names the setting.
-    pub fn check(&self) -> Result<(), SettingsError> {
+    /// What keeps clients from being made of these settings, found without asking the cluster.
+    #[must_use]
+    pub fn check(&self) -> Vec<SettingsError> {
+        let mut wrong = Vec::new();
+        let mut add = |name: &str, reason: &str| {
+            wrong.push(SettingsError { name: name.to_owned(), reason: reason.to_owned() });
+        };
         let is_broker = |broker: &str| {
             broker
                 .trim()
@@ -77,26 +73,24 @@ impl KafkaSettings {
                 .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         if !self.brokers.split(',').all(is_broker) {
-            return Err(SettingsError::Brokers);
+            add("brokers", "must be `host:port`, several with commas between them");
         }
-        let names = [("payments_topic", &self.payments_topic), ("accounts_topic", &self.accounts_topic)];
-        if let Some((name, _)) = names.into_iter().find(|(_, topic)| !is_topic(topic)) {
-            return Err(SettingsError::Topic(name));
+        for (name, topic) in
+            [("payments_topic", &self.payments_topic), ("accounts_topic", &self.accounts_topic)]
+        {
+            if !is_topic(topic) {
+                add(name, "must be 1 to 249 letters, digits, `.`, `_` or `-`");
+            }
         }
         if self.payments_topic == self.accounts_topic {
-            return Err(SettingsError::Topic("accounts_topic"));
+            add("accounts_topic", "must be another topic than kafka.payments_topic");
         }
-        if let Some(name) = self.client.keys().find(|name| OURS.contains(&name.as_str())) {
-            return Err(SettingsError::Ours(name.clone()));
-        }
-        // librdkafka's own words name the setting; of the value they say only what it must be.
-        let native = self.config().create_native_config();
-        native.map(|_| ()).map_err(|error| match error {
-            rdkafka::error::KafkaError::ClientConfig(_, reason, name, _) => {
-                SettingsError::Refused(format!("{name}: {}", without_value(&reason)))
+        for (name, value) in &self.client {
+            if let Err(reason) = check_client(name, value) {
+                add(&format!("client.{name}"), &reason);
             }
-            other => SettingsError::Refused(other.to_string()),
-        })
+        }
+        wrong
     }
 
     /// The topic of an aggregate's events; `None` for a type that has none.
@@ -129,6 +123,18 @@ impl KafkaSettings {
         }
         config
     }
+}
+
+/// Whether librdkafka takes a setting. The reason says what it must be, in its words.
+fn check_client(name: &str, value: &str) -> Result<(), String> {
+    if OURS.contains(&name) {
+        return Err("cannot be set: what the relay promises depends on it".to_owned());
+    }
+    let native = ClientConfig::new().set(name, value).create_native_config();
+    native.map(|_| ()).map_err(|error| match error {
+        KafkaError::ClientConfig(_, reason, ..) => format!("is refused: {}", without_value(&reason)),
+        other => format!("is refused: {other}"),
+    })
 }
 
 /// Kafka's rule for names.
@@ -181,20 +187,25 @@ mod tests {
 
     #[test]
     fn a_setting_that_cannot_be_used_is_named_and_its_value_is_not() {
-        assert_eq!(settings().check(), Ok(()));
-        assert_eq!(with("security.protocol", "sasl_ssl").check(), Ok(()));
-        assert_eq!(with("acks", "1").check(), Err(SettingsError::Ours("acks".to_owned())));
+        let told = |settings: KafkaSettings| {
+            settings.check().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(told(settings()), "");
+        assert_eq!(told(with("security.protocol", "sasl_ssl")), "");
+        let refused = told(with("acks", "1"));
+        assert!(refused.starts_with("kafka.client.acks cannot be set"), "{refused}");
         for wrong in [with("sasl.pasword", "hunter2"), with("security.protocol", "hunter2")] {
-            let refused = wrong.check().unwrap_err().to_string();
-            let name = wrong.client.keys().next().unwrap();
-            assert!(refused.contains(name) && !refused.contains("hunter2"), "{refused}");
+            let name = wrong.client.keys().next().unwrap().clone();
+            let refused = told(wrong);
+            assert!(refused.starts_with(&format!("kafka.client.{name} is refused: ")), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
         }
         for brokers in ["", "host", "host:", ":9092", "a:1,b"] {
             let wrong = KafkaSettings { brokers: brokers.to_owned(), ..settings() };
-            assert_eq!(wrong.check(), Err(SettingsError::Brokers), "{brokers:?}");
+            assert!(told(wrong).starts_with("kafka.brokers must be `host:port`"), "{brokers:?}");
         }
         let same = KafkaSettings { accounts_topic: "payments.events".to_owned(), ..settings() };
-        assert_eq!(same.check(), Err(SettingsError::Topic("accounts_topic")));
+        assert_eq!(told(same), "kafka.accounts_topic must be another topic than kafka.payments_topic");
     }
 
     #[test]

@@ -8,9 +8,12 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +31,11 @@ pub enum DatabaseError {
     Unreleased(i64),
     /// The schema is older than this program's.
     #[error(
-        "the schema of this database is at migration {found}, this program needs {ours}: start `payments serve` or `payments dev` of this version on it once"
+        "the schema of this database is at migration {found}, this program needs {ours}; it lacks {}: run `payments migrate` of this version on it once", missing.join(", ")
     )]
     Outdated {
+        /// What it lacks, by the names of the files: `0005_events_by_trace`.
+        missing: Vec<String>,
         /// Its last migration, 0 without any.
         found: i64,
         /// This program's last migration.
@@ -92,13 +97,15 @@ impl Database {
             .statement_cache_capacity(64);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(2))
+            .acquire_timeout(CONNECT)
             // A ping before each acquire doubles the round trips; a dead connection shows itself.
             .test_before_acquire(false)
             .connect_with(options.clone())
-            .await
-            .map_err(DatabaseError::Connect)?;
-        Ok(Self { pool, options })
+            .await;
+        match pool {
+            Ok(pool) => Ok(Self { pool, options }),
+            Err(error) => Err(DatabaseError::Connect(reason(error, &options).await)),
+        }
     }
 
     /// Makes sure that the schema is this program's, for tools that bring none up to date.
@@ -106,20 +113,31 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Outdated`] or [`DatabaseError::Newer`] says which it is.
     pub async fn must_be_current(&self) -> Result<(), DatabaseError> {
+        let applied = self.applied().await.map_err(DatabaseError::Connect)?;
         let ours = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let found = applied.iter().copied().max().unwrap_or(0);
+        let lacks = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
+        let missing: Vec<String> = lacks
+            .map(|migration| format!("{:04}_{}", migration.version, migration.description.replace(' ', "_")))
+            .collect();
+        if found > ours {
+            return Err(DatabaseError::Newer { found, ours });
+        }
+        if missing.is_empty() { Ok(()) } else { Err(DatabaseError::Outdated { missing, found, ours }) }
+    }
+
+    /// The migrations that were applied, by their numbers.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn applied(&self) -> Result<Vec<i64>, sqlx::Error> {
         // Without the table no engine has ever been here.
         let there = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
-        let found = if there.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)? {
-            let query = sqlx::query_scalar("select max(version) from _sqlx_migrations where success");
-            query.fetch_one(&self.pool).await.map_err(DatabaseError::Connect)?
-        } else {
-            None
-        };
-        match found.unwrap_or(0) {
-            found if found < ours => Err(DatabaseError::Outdated { found, ours }),
-            found if found > ours => Err(DatabaseError::Newer { found, ours }),
-            _ => Ok(()),
+        if !there.fetch_one(&self.pool).await? {
+            return Ok(Vec::new());
         }
+        let query = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+        query.fetch_all(&self.pool).await
     }
 
     /// The pool, for readers.
@@ -131,6 +149,18 @@ impl Database {
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
         fetch_all(&self.pool, sqlx::query("select 1")).await.is_ok()
+    }
+}
+
+/// What is behind a pool's error: it tries again while a server refuses, and then says only that time ran out.
+async fn reason(error: sqlx::Error, options: &PgConnectOptions) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(CONNECT, PgConnection::connect_with(options)).await {
+        Ok(Err(refused)) => refused,
+        // It does now, or it says nothing.
+        Ok(Ok(_)) | Err(_) => error,
     }
 }
 

@@ -21,6 +21,7 @@
 
 pub mod answered_requests;
 pub mod authorizations;
+pub mod checkup;
 mod copy_rows;
 pub mod database;
 pub mod embedded;

@@ -8,6 +8,7 @@
 //! | [`webhook`] | [`webhook::HttpWebhooks`], which signs and sends webhooks |
 //! | [`guard`] | where webhooks may be sent to |
 //! | [`breaker`] | the circuit breaker that each client has of its own; beside it, `bulkhead` |
+//! | [`reach`] | whether a service can be reached at all, for who looks after it |
 //! | [`jaeger`] | asks Jaeger for spans, for the operator's tool |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
@@ -24,6 +25,7 @@ mod bulkhead;
 pub mod channel;
 pub mod guard;
 pub mod jaeger;
+pub mod reach;
 mod remote;
 pub mod risk;
 pub mod sandbox;

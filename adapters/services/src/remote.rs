@@ -15,13 +15,13 @@ use commands::context::{CommandContext, TraceContext};
 use commands::meters;
 use domain::Money;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, InvalidUri, Scheme};
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Serialize, Serializer};
@@ -187,6 +187,14 @@ impl Remote {
     /// The address of a path that begins with a slash.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, InvalidUri> {
         [self.base.as_str(), path].concat().parse()
+    }
+
+    /// Sends a request once, past breaker and time limit, and reads nothing but the head of the answer.
+    pub(crate) async fn sent(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.http.request(request).await
     }
 
     /// Sends a request once and reads the answer to its end, all within the time limit.

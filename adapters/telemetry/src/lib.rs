@@ -113,6 +113,14 @@ pub fn start(filter: &str, format: LogFormat, service: Option<Service>) -> Resul
     Ok(Telemetry { meters, traces, logs })
 }
 
+/// Whether a filter of the log can be read.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+}
+
 impl Telemetry {
     /// What is read when it is asked for.
     #[must_use]

@@ -8,10 +8,11 @@ use std::time::Duration;
 use adapter_kafka::KafkaSettings;
 use serde::{Deserialize, Serialize};
 
+use super::secret;
+use super::wrong::{LONGEST_KEEP_HOURS, Wrong};
+
 /// How a setting of the client says that its value is in a file.
 const IN_A_FILE: &str = ".file";
-/// Largest secret, in bytes.
-const MOST_SECRET: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,24 +32,21 @@ pub(crate) struct Kafka {
     pub(crate) client: BTreeMap<String, Value>,
 }
 
-/// A value in the text that librdkafka reads. Files and the environment know numbers and truths as well.
+/// A value in the text that librdkafka reads. Files know numbers and truths as well.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a text, a whole number, true or false")]
 pub(crate) enum Value {
     Truth(bool),
     Number(i64),
     Text(String),
 }
 
-/// What is wrong. Values are not repeated: a password may be among them.
+/// A secret's file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KafkaError {
-    #[error(transparent)]
-    Client(#[from] adapter_kafka::settings::SettingsError),
-    #[error("kafka.{name} must be at least {least}")]
-    TooSmall { name: &'static str, least: i32 },
-    #[error("kafka.client.{name} names a file that cannot be read: {source}")]
-    File { name: String, source: std::io::Error },
+#[error("kafka.client.{name} names a file that cannot be used: {source}")]
+pub(crate) struct SecretFile {
+    name: String,
+    source: std::io::Error,
 }
 
 impl Default for Kafka {
@@ -66,52 +64,84 @@ impl Default for Kafka {
 }
 
 impl Kafka {
-    /// How the cluster is spoken to; `None` where there is none.
-    pub(crate) fn connection(&self) -> Result<Option<KafkaSettings>, KafkaError> {
-        for (name, value) in [("partitions", self.partitions), ("replication", self.replication)] {
-            if value < 1 {
-                return Err(KafkaError::TooSmall { name, least: 1 });
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        wrong.unless_in("kafka.partitions", self.partitions, 1..=100_000);
+        wrong.unless_in("kafka.replication", self.replication, 1..=1_000);
+        wrong.unless_in("kafka.retention_hours", self.retention_hours, 0..=LONGEST_KEEP_HOURS);
+        let mut client = BTreeMap::new();
+        for (name, value) in &self.client {
+            match client_setting(name, value) {
+                Ok((theirs, value)) => {
+                    if client.insert(theirs.clone(), value).is_some() {
+                        let reason = format!("is one of two that say what {theirs} is");
+                        wrong.add(format!("kafka.client.{name}"), reason);
+                    }
+                }
+                Err(SecretFile { source, .. }) => {
+                    let reason = format!("names a file that cannot be used: {source}");
+                    wrong.add(format!("kafka.client.{name}"), reason);
+                }
             }
         }
+        for fault in self.connected_with(client).check() {
+            // No brokers are no Kafka.
+            if fault.name == "brokers" && self.brokers.is_empty() {
+                continue;
+            }
+            wrong.add(format!("kafka.{}", self.as_given(&fault.name)), fault.reason);
+        }
+    }
+
+    /// How the cluster is spoken to; `None` where there is none.
+    ///
+    /// # Errors
+    /// A secret's file cannot be read any more.
+    pub(crate) fn connection(&self) -> Result<Option<KafkaSettings>, SecretFile> {
         if self.brokers.is_empty() {
             return Ok(None);
         }
+        let client = self.client.iter().map(|(name, value)| client_setting(name, value));
+        Ok(Some(self.connected_with(client.collect::<Result<_, _>>()?)))
+    }
+
+    fn connected_with(&self, client: BTreeMap<String, String>) -> KafkaSettings {
         let retention = Duration::from_secs(self.retention_hours.saturating_mul(3_600));
-        let settings = KafkaSettings {
+        KafkaSettings {
             brokers: self.brokers.clone(),
             payments_topic: self.payments_topic.clone(),
             accounts_topic: self.accounts_topic.clone(),
             partitions: self.partitions,
             replication: self.replication,
             retention: (!retention.is_zero()).then_some(retention),
-            client: self.client.iter().map(client_setting).collect::<Result<_, _>>()?,
-        };
-        settings.check()?;
-        Ok(Some(settings))
+            client,
+        }
+    }
+
+    /// The name under which a setting of librdkafka was given: `client.sasl_password_file` for `client.sasl.password`.
+    fn as_given(&self, name: &str) -> String {
+        let Some(theirs) = name.strip_prefix("client.") else { return name.to_owned() };
+        let given = self.client.keys().find(|given| {
+            let given = given.replace('_', ".");
+            given == theirs || given.strip_suffix(IN_A_FILE) == Some(theirs)
+        });
+        format!("client.{}", given.map_or(theirs, String::as_str))
     }
 }
 
-fn client_setting((name, value): (&String, &Value)) -> Result<(String, String), KafkaError> {
-    let name = name.replace('_', ".");
+fn client_setting(name: &str, value: &Value) -> Result<(String, String), SecretFile> {
+    let theirs = name.replace('_', ".");
     let value = match value {
         Value::Truth(truth) => truth.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => text.clone(),
     };
-    match name.strip_suffix(IN_A_FILE) {
-        None => Ok((name, value)),
-        Some(secret) => match read_secret(Path::new(&value)) {
+    match theirs.strip_suffix(IN_A_FILE) {
+        None => Ok((theirs, value)),
+        Some(secret) => match secret::read(Path::new(&value)) {
             Ok(text) => Ok((secret.to_owned(), text)),
-            Err(source) => Err(KafkaError::File { name, source }),
+            Err(source) => Err(SecretFile { name: name.to_owned(), source }),
         },
     }
-}
-
-fn read_secret(file: &Path) -> Result<String, std::io::Error> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(file)?.take(MOST_SECRET).read_to_string(&mut text)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 impl fmt::Debug for Value {

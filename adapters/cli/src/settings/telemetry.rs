@@ -3,6 +3,11 @@
 use adapter_http::{JaegerUi, NotAJaeger};
 use serde::{Deserialize, Serialize};
 
+use super::wrong::Wrong;
+
+/// Stands for any while the names of services are looked at.
+const ANY_JAEGER: &str = "http://127.0.0.1:16686";
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Telemetry {
@@ -11,15 +16,6 @@ pub(crate) struct Telemetry {
     pub(crate) jaeger_ui_url: String,
     /// The services that handle events after they were recorded, by the names that they have in Jaeger.
     pub(crate) handlers: Vec<String>,
-}
-
-/// What is wrong.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TelemetryError {
-    #[error("jaeger_ui_url {0}")]
-    Url(NotAJaeger),
-    #[error("handlers: {0}")]
-    Handlers(NotAJaeger),
 }
 
 impl Default for Telemetry {
@@ -31,15 +27,27 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        if !self.jaeger_ui_url.is_empty()
+            && let Err(error) = JaegerUi::new(&self.jaeger_ui_url, vec![])
+        {
+            wrong.add("telemetry.jaeger_ui_url", error.to_string());
+        }
+        for name in &self.handlers {
+            if let Err(error) = JaegerUi::new(ANY_JAEGER, vec![name.clone()]) {
+                wrong.add("telemetry.handlers", error.to_string());
+            }
+        }
+    }
+
     /// The links, where there are some.
-    pub(crate) fn jaeger_ui(&self) -> Result<Option<JaegerUi>, TelemetryError> {
+    ///
+    /// # Errors
+    /// What [`Self::check`] finds wrong.
+    pub(crate) fn jaeger_ui(&self) -> Result<Option<JaegerUi>, NotAJaeger> {
         if self.jaeger_ui_url.is_empty() {
             return Ok(None);
         }
-        let jaeger = JaegerUi::new(&self.jaeger_ui_url, self.handlers.clone());
-        jaeger.map(Some).map_err(|wrong| match wrong {
-            NotAJaeger::Url => TelemetryError::Url(wrong),
-            NotAJaeger::Service(_) => TelemetryError::Handlers(wrong),
-        })
+        JaegerUi::new(&self.jaeger_ui_url, self.handlers.clone()).map(Some)
     }
 }

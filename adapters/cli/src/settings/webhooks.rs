@@ -3,6 +3,8 @@
 use adapter_services::guard::{Guard, NotANetwork};
 use serde::{Deserialize, Serialize};
 
+use super::wrong::{LONGEST_KEEP_HOURS, LONGEST_WAIT_MS, Wrong};
+
 /// Most attempts that a webhook may be retried.
 const MOST_PAUSES: usize = 50;
 /// The longest pause between two of them: 30 days.
@@ -27,15 +29,6 @@ pub(crate) struct Webhooks {
     pub(crate) old_secret_hours: u64,
     /// How long what was delivered is told of.
     pub(crate) keep_days: u64,
-}
-
-/// What is wrong.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WebhooksError {
-    #[error("allowed_networks: {0}")]
-    Network(#[from] NotANetwork),
-    #[error("retry_pauses_ms must have at most {MOST_PAUSES} pauses, none longer than 30 days")]
-    RetryPauses,
 }
 
 impl Default for Webhooks {
@@ -67,17 +60,29 @@ impl Default for Webhooks {
 }
 
 impl Webhooks {
-    /// What the bounds of single numbers do not say.
-    pub(super) fn check(&self) -> Result<(), WebhooksError> {
-        self.guard()?;
+    pub(super) fn check(&self, wrong: &mut Wrong) {
+        wrong.unless_in("webhooks.timeout_ms", self.timeout_ms, 1..=LONGEST_WAIT_MS);
         let pauses = &self.retry_pauses_ms;
         if pauses.len() > MOST_PAUSES || pauses.iter().any(|pause| *pause > LONGEST_PAUSE_MS) {
-            return Err(WebhooksError::RetryPauses);
+            let reason = format!("must have at most {MOST_PAUSES} pauses, none longer than 30 days");
+            wrong.add("webhooks.retry_pauses_ms", reason);
         }
-        Ok(())
+        wrong.unless_in("webhooks.max_per_endpoint", self.max_per_endpoint, 1..=10_000);
+        wrong.unless_in("webhooks.max_in_flight", self.max_in_flight, 1..=100_000);
+        wrong.unless_in("webhooks.poll_ms", self.poll_ms, 10..=LONGEST_WAIT_MS);
+        for network in &self.allowed_networks {
+            if let Err(error) = Guard::allowing(&[network]) {
+                wrong.add("webhooks.allowed_networks", format!("must hold networks: {error}"));
+            }
+        }
+        wrong.unless_in("webhooks.old_secret_hours", self.old_secret_hours, 0..=LONGEST_KEEP_HOURS);
+        wrong.unless_in("webhooks.keep_days", self.keep_days, 1..=LONGEST_KEEP_HOURS / 24);
     }
 
     /// Where they may be sent to.
+    ///
+    /// # Errors
+    /// What [`Self::check`] finds wrong.
     pub(crate) fn guard(&self) -> Result<Guard, NotANetwork> {
         Guard::allowing(&self.allowed_networks)
     }

@@ -72,14 +72,19 @@ pub enum BehaviourError {
 }
 
 impl Behaviour {
-    /// Refuses shares that cannot all be met and latencies nobody would wait for.
+    /// Refuses what [`Self::faults`] finds first.
     pub(super) fn check(&self) -> Result<(), BehaviourError> {
+        self.faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Shares that cannot all be met and latencies nobody would wait for.
+    #[must_use]
+    pub fn faults(&self) -> Vec<BehaviourError> {
         let latencies = [("latency_ms", self.latency_ms), ("risk_latency_ms", self.risk_latency_ms)];
-        for (field, latency_ms) in latencies {
-            if latency_ms > LATENCY_LIMIT_MS {
-                return Err(BehaviourError::LatencyTooLong { field, latency_ms });
-            }
-        }
+        let too_long = latencies.into_iter().filter(|(_, latency_ms)| *latency_ms > LATENCY_LIMIT_MS);
+        let mut faults: Vec<_> = too_long
+            .map(|(field, latency_ms)| BehaviourError::LatencyTooLong { field, latency_ms })
+            .collect();
         let shares = [
             (
                 "decline_per_mille, lost_answer_per_mille, timeout_per_mille and server_error_per_mille",
@@ -89,10 +94,10 @@ impl Behaviour {
         ];
         for (fields, total) in shares {
             if total > 1000 {
-                return Err(BehaviourError::TooManyShares { fields, total });
+                faults.push(BehaviourError::TooManyShares { fields, total });
             }
         }
-        Ok(())
+        faults
     }
 
     /// What the first charge request with `key` meets.
