@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod alerts;
+mod api_keys;
 mod bad_input;
 mod causality;
 mod cut_connections;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod keys;
 mod trace;
 mod transfer;
 mod webhooks;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use domain::{PaymentId, TransactionId};
 
+pub(crate) use self::keys::{CreateArguments, KeysArguments, KeysTool};
 pub(crate) use self::trace::TraceArguments;
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// The read models: how far they are, rebuild them, compare them with the log.
     Projections(ProjectionsArguments),
+    /// Who may call the API: create, list, revoke keys.
+    Keys(KeysArguments),
     /// The log as it is published to Kafka: how far that is, and whether anybody is at it.
     Relay(RelayArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.

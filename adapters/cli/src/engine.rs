@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
+use adapter_http::{Access, Api, HttpSettings, JsonAnswers, Metrics};
 use adapter_kafka::consumer::Watch;
 use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
+use adapter_postgres::api_keys::PostgresApiKeys;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
@@ -123,6 +124,7 @@ impl Engine {
             store,
             reader,
             webhooks,
+            access: Access { keys: Arc::new(PostgresApiKeys::new(&database)) },
             metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
@@ -318,14 +320,7 @@ fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, H
 }
 
 fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
-    Ok(HttpSettings {
-        request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
-        body_limit: settings.http.body_limit_bytes,
-        max_in_flight: settings.http.max_in_flight,
-        drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
-        jaeger: settings.telemetry.jaeger_ui()?,
-        ..HttpSettings::default()
-    })
+    Ok(HttpSettings { jaeger: settings.telemetry.jaeger_ui()?, ..settings.http.edge() })
 }
 
 /// Processes start on different shards of the system accounts, so that they seldom meet.

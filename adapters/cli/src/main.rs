@@ -8,6 +8,7 @@ mod dev;
 mod engine;
 mod event_line;
 mod events;
+mod keys;
 mod notifier;
 mod output;
 mod progress;
@@ -77,6 +78,7 @@ async fn carry_out(
         Command::Demo(options) => demo::run(options, settings, meters).await?,
         Command::Events(options) => return events::run(options).await,
         Command::Replay(options) => return replay::run(options, &settings).await,
+        Command::Keys(options) => return keys::run(options).await,
         Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,

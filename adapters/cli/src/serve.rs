@@ -16,9 +16,10 @@ use crate::signals::Shutdown;
 
 pub(crate) async fn run(
     options: ServeArguments,
-    settings: Settings,
+    mut settings: Settings,
     meters: Arc<Meters>,
 ) -> Result<(), Failure> {
+    settings.http.for_production();
     let neighbours = Neighbours {
         database_url: options.database_url,
         risk_url: options.risk_url,

@@ -2,6 +2,7 @@
 //!
 //! `PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS=5000` is `payment_timeout_ms` under `[saga]`.
 
+mod http;
 mod kafka;
 mod telemetry;
 mod webhooks;
@@ -19,6 +20,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::http::Http;
 pub(crate) use self::kafka::Kafka;
 pub(crate) use self::telemetry::Telemetry;
 pub(crate) use self::webhooks::Webhooks;
@@ -46,15 +48,6 @@ pub(crate) struct Log {
     pub(crate) filter: String,
     /// One JSON object a line instead of text.
     pub(crate) json: bool,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Http {
-    pub(crate) request_timeout_ms: u64,
-    pub(crate) body_limit_bytes: usize,
-    pub(crate) max_in_flight: usize,
-    pub(crate) drain_timeout_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,6 +102,8 @@ pub(crate) enum SettingsError {
         "settings: saga.takeover_after_ms must be longer than saga.payment_timeout_ms, so that a payment is not taken from a process that is still at it"
     )]
     Takeover,
+    #[error("settings: http.{0}")]
+    Http(#[from] http::HttpError),
     #[error("settings: webhooks.{0}")]
     Webhooks(#[from] webhooks::WebhooksError),
     #[error("settings: telemetry.{0}")]
@@ -122,17 +117,6 @@ pub(crate) enum SettingsError {
 impl Default for Log {
     fn default() -> Self {
         Self { filter: "info,sqlx=warn".to_owned(), json: false }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            request_timeout_ms: 10_000,
-            body_limit_bytes: 64 * 1024,
-            max_in_flight: 2_000,
-            drain_timeout_ms: 10_000,
-        }
     }
 }
 
@@ -194,9 +178,6 @@ impl Settings {
 
     fn check(&self) -> Result<(), SettingsError> {
         let least = [
-            ("http.request_timeout_ms", self.http.request_timeout_ms, 1),
-            ("http.max_in_flight", u64::try_from(self.http.max_in_flight).unwrap_or(u64::MAX), 1),
-            ("http.body_limit_bytes", u64::try_from(self.http.body_limit_bytes).unwrap_or(u64::MAX), 1_024),
             ("saga.payment_timeout_ms", self.saga.payment_timeout_ms, 1),
             ("saga.inquiry_first_delay_ms", self.saga.inquiry_first_delay_ms, 1),
             ("saga.recovery_interval_ms", self.saga.recovery_interval_ms, 10),
@@ -220,6 +201,7 @@ impl Settings {
         if self.saga.takeover_after_ms <= self.saga.payment_timeout_ms {
             return Err(SettingsError::Takeover);
         }
+        self.http.check()?;
         self.webhooks.check()?;
         self.kafka.connection()?;
         self.telemetry.jaeger_ui()?;

@@ -121,7 +121,7 @@ fn record(span: &Span, response: &Response) {
     }
 }
 
-async fn within_limits(shared: &Shared, request: Request, next: Next) -> Response {
+async fn within_limits(shared: &Shared, mut request: Request, next: Next) -> Response {
     // Whoever watches this process must get an answer while it is overloaded, too.
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
@@ -130,7 +130,16 @@ async fn within_limits(shared: &Shared, request: Request, next: Next) -> Respons
         return overloaded().into_response();
     };
     let changes = request.method() == Method::POST;
-    match tokio::time::timeout(shared.api.settings.request_timeout, next.run(request)).await {
+    let served = async {
+        match shared.gate.identify(request.headers()).await {
+            Ok(identity) => {
+                request.extensions_mut().insert(identity);
+                next.run(request).await
+            }
+            Err(problem) => problem.into_response(),
+        }
+    };
+    match tokio::time::timeout(shared.api.settings.request_timeout, served).await {
         Ok(response) => response,
         Err(_) if changes => problem::outcome_unknown().into_response(),
         Err(_) => Problem::unavailable("timed_out", "The answer took too long. Repeat the request.", 1)

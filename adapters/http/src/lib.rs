@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
+//! | `gate` | who calls, and what they may do |
 //! | `payments`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
@@ -25,6 +26,7 @@ mod card_number;
 mod edge;
 mod events;
 mod fields;
+mod gate;
 mod health;
 mod ids;
 mod jaeger;
@@ -45,9 +47,10 @@ mod webhooks;
 
 pub use answers::JsonAnswers;
 pub use events::event_json;
+pub use gate::{Access, NewKey};
 pub use jaeger::{HandlersLink, JaegerUi, NotAJaeger};
 pub use router::router;
 pub use server::{Drained, serve};
-pub use settings::HttpSettings;
+pub use settings::{Authentication, HttpSettings};
 pub use shared::{Api, Metrics, Webhooks};
 pub use webhooks::view::{delivery_json, endpoint_json};

@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{Router, routing};
+use commands::access::Scope::{Operate, Read, Write};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::gate::routing::{Routes, get, post};
 use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
@@ -23,9 +24,9 @@ pub fn router(api: Api) -> Router {
 
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
     let health = Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/healthz", routing::get(health::live))
+        .route("/readyz", routing::get(health::ready))
+        .route("/metrics", routing::get(health::metrics));
     let served = if shared.api.settings.only_health { health } else { health.merge(api_routes()) };
     served
         .fallback(no_such_path)
@@ -35,34 +36,36 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// Each method with the scope that a caller needs for it.
 fn api_routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/api/v1/payment", post(payments::create))
-        .route("/api/v1/payments", post(payments::create).get(list::list))
-        .route("/api/v1/payments/{payment_id}", get(payments::show))
-        .route("/api/v1/payments/{payment_id}/events", get(events::story))
-        .route("/api/v1/payments/{payment_id}/traces", get(traces::of_payment))
-        .route("/api/v1/payments/{payment_id}/deliveries", get(deliveries::of_payment))
-        .route("/api/v1/webhooks", post(webhooks::register).get(webhooks::list))
+    Routes::new()
+        .route("/api/v1/payment", post(Write, payments::create))
+        .route("/api/v1/payments", post(Write, payments::create).get(Read, list::list))
+        .route("/api/v1/payments/{payment_id}", get(Read, payments::show))
+        .route("/api/v1/payments/{payment_id}/events", get(Read, events::story))
+        .route("/api/v1/payments/{payment_id}/traces", get(Read, traces::of_payment))
+        .route("/api/v1/payments/{payment_id}/deliveries", get(Operate, deliveries::of_payment))
+        .route("/api/v1/webhooks", post(Operate, webhooks::register).get(Operate, webhooks::list))
         .route(
             "/api/v1/webhooks/{endpoint_id}",
-            get(webhooks::show).patch(webhooks::update).delete(webhooks::delete),
+            get(Operate, webhooks::show).patch(Operate, webhooks::update).delete(Operate, webhooks::delete),
         )
-        .route("/api/v1/webhooks/{endpoint_id}/rotate-secret", post(webhooks::rotate_secret))
-        .route("/api/v1/webhooks/{endpoint_id}/deliveries", get(deliveries::of_endpoint))
-        .route("/api/v1/deliveries", get(deliveries::list))
-        .route("/api/v1/deliveries/{delivery_id}/resend", post(deliveries::resend))
-        .route("/api/v1/accounts", post(accounts::open))
-        .route("/api/v1/accounts/{account_id}", get(accounts::show))
-        .route("/api/v1/accounts/{account_id}/entries", get(accounts::entries))
-        .route("/api/v1/accounts/{account_id}/deposits", post(accounts::deposit))
-        .route("/api/v1/accounts/{account_id}/withdrawals", post(accounts::withdraw))
-        .route("/api/v1/accounts/{account_id}/freeze", post(accounts::freeze))
-        .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
-        .route("/api/v1/events", get(events::log))
-        .route("/api/v1/events/{event_id}", get(events::show))
-        .route("/api/v1/events/{event_id}/traces", get(traces::of_event))
-        .route("/api/v1/traces/{trace_id}/events", get(traces::events_of))
+        .route("/api/v1/webhooks/{endpoint_id}/rotate-secret", post(Operate, webhooks::rotate_secret))
+        .route("/api/v1/webhooks/{endpoint_id}/deliveries", get(Operate, deliveries::of_endpoint))
+        .route("/api/v1/deliveries", get(Operate, deliveries::list))
+        .route("/api/v1/deliveries/{delivery_id}/resend", post(Operate, deliveries::resend))
+        .route("/api/v1/accounts", post(Write, accounts::open))
+        .route("/api/v1/accounts/{account_id}", get(Read, accounts::show))
+        .route("/api/v1/accounts/{account_id}/entries", get(Read, accounts::entries))
+        .route("/api/v1/accounts/{account_id}/deposits", post(Write, accounts::deposit))
+        .route("/api/v1/accounts/{account_id}/withdrawals", post(Write, accounts::withdraw))
+        .route("/api/v1/accounts/{account_id}/freeze", post(Operate, accounts::freeze))
+        .route("/api/v1/accounts/{account_id}/unfreeze", post(Operate, accounts::unfreeze))
+        .route("/api/v1/events", get(Operate, events::log))
+        .route("/api/v1/events/{event_id}", get(Operate, events::show))
+        .route("/api/v1/events/{event_id}/traces", get(Operate, traces::of_event))
+        .route("/api/v1/traces/{trace_id}/events", get(Operate, traces::events_of))
+        .into_router()
 }
 
 async fn no_such_path() -> Problem {

@@ -49,13 +49,17 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
         shared.begin_drain();
         tokio::time::sleep(settings.shutdown_notice).await;
     };
-    connections.accept(&listener, announced).await;
+    tokio::select! {
+        () = connections.accept(&listener, announced) => {}
+        () = shared.gate.keyring.write_uses() => {}
+    }
     drop(listener);
     let drain = async {
         connections.graceful.shutdown().await;
         // Behind the connections: until they are closed, they may start commands.
         shared.running.close();
         shared.running.wait().await;
+        shared.gate.keyring.write_uses_now().await;
     };
     let in_time = tokio::time::timeout(settings.drain_timeout, drain).await.is_ok();
     let drained =

@@ -4,9 +4,22 @@ use std::time::Duration;
 
 use crate::jaeger::JaegerUi;
 
+/// Whether callers have to say who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Each request to the API needs credentials.
+    Required,
+    /// Everybody is the same caller, and may do everything.
+    Off,
+}
+
 /// Limits of the HTTP edge. Each is a bound on what one client, or all of them, can take up.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
+    /// Whether callers have to say who they are.
+    pub authentication: Authentication,
+    /// How long a key goes on after it was revoked: so long what was read of it is taken for true.
+    pub key_cache: Duration,
     /// Longest time that a request waits for its response.
     pub request_timeout: Duration,
     /// Largest body, in bytes.
@@ -39,6 +52,8 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
+            authentication: Authentication::Off,
+            key_cache: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
             max_in_flight: 2_000,

@@ -2,6 +2,7 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
+//! | [`api_keys`] | who may call the API |
 //! | [`answered_requests`] | forgetting idempotency keys after a while |
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
@@ -19,6 +20,7 @@
 //! Start at [`store::PostgresEventStore`].
 
 pub mod answered_requests;
+pub mod api_keys;
 mod copy_rows;
 pub mod database;
 pub mod embedded;
