@@ -34,8 +34,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::key_set::key_set;
 use crate::notifier::{self, NotifierRole, ToldBy};
-use crate::settings::{Services, Settings};
+use crate::open_files;
+use crate::settings::{Services, Settings, SettingsError};
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
 /// whose outcome stays unknown must not keep the others from being taken up.
@@ -75,14 +77,9 @@ impl Engine {
         settings: &Settings,
         meters: Arc<Meters>,
     ) -> Result<Self, Failure> {
+        let edge = http_settings(settings)?;
         let database = Database::open(&neighbours.database_url, settings.store.connections).await?;
-        let store_settings = StoreSettings {
-            cached_accounts: settings.store.cached_accounts,
-            cached_payments: settings.store.cached_payments,
-            timeout: Duration::from_millis(settings.store.timeout_ms),
-            ..StoreSettings::default()
-        };
-        let store = PostgresEventStore::start(&database, store_settings);
+        let store = PostgresEventStore::start(&database, store_settings(settings));
         let log = EventLog::new(&database).told_of(store.positions());
         let outbox = PostgresOutbox::new(&database).told_of(store.positions());
         let monitor: Arc<dyn OutboxMonitor> = Arc::new(outbox.clone());
@@ -124,11 +121,11 @@ impl Engine {
             store,
             reader,
             webhooks,
-            access: Access { keys: Arc::new(PostgresApiKeys::new(&database)) },
+            access: access(&database, settings)?,
             metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
-            settings: http_settings(settings)?,
+            settings: edge,
         };
         let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
@@ -319,8 +316,24 @@ fn services(neighbours: &Neighbours, settings: &Services) -> Result<(HttpRisk, H
     Ok((risk, channel))
 }
 
+fn store_settings(settings: &Settings) -> StoreSettings {
+    StoreSettings {
+        cached_accounts: settings.store.cached_accounts,
+        cached_payments: settings.store.cached_payments,
+        timeout: Duration::from_millis(settings.store.timeout_ms),
+        ..StoreSettings::default()
+    }
+}
+
+/// What callers are known by.
+fn access(database: &Database, settings: &Settings) -> Result<Access, Failure> {
+    Ok(Access { keys: Arc::new(PostgresApiKeys::new(database)), key_set: key_set(&settings.http.jwt)? })
+}
+
 fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
-    Ok(HttpSettings { jaeger: settings.telemetry.jaeger_ui()?, ..settings.http.edge() })
+    let edge = settings.http.edge().map_err(SettingsError::from)?;
+    let max_connections = open_files::room_for(edge.max_connections);
+    Ok(HttpSettings { jaeger: settings.telemetry.jaeger_ui()?, max_connections, ..edge })
 }
 
 /// Processes start on different shards of the system accounts, so that they seldom meet.

@@ -48,7 +48,7 @@ pub(crate) async fn run(
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
-    announce(listener.local_addr()?);
+    announce(listener.local_addr()?, engine.api.settings.tls.is_some());
     let drained = adapter_http::serve(listener, engine.api, shutdown.requested()).await;
     stop.cancel();
     // What is under way to others is waited for; each bounds that by itself.
@@ -59,6 +59,6 @@ pub(crate) async fn run(
 
 /// Says where the API is, on a line of its own that scripts can wait for.
 #[expect(clippy::print_stdout, reason = "the contract: `ready http://HOST:PORT` on stdout")]
-pub(crate) fn announce(address: SocketAddr) {
-    println!("ready http://{address}");
+pub(crate) fn announce(address: SocketAddr, by_tls: bool) {
+    println!("ready {}://{address}", if by_tls { "https" } else { "http" });
 }

@@ -20,7 +20,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::http::Http;
+pub(crate) use self::http::{Http, Jwt};
 pub(crate) use self::kafka::Kafka;
 pub(crate) use self::telemetry::Telemetry;
 pub(crate) use self::webhooks::Webhooks;

@@ -12,7 +12,8 @@
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
 //! | `jaeger` | links into Jaeger's pages |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
-//! | [`server`] | connections, and the drain at the end |
+//! | `slow_body`, `headers` | a body's time limit; what every answer has |
+//! | [`server`], `connections`, `tls` | connections, their limits, and the drain at the end |
 //!
 //! Start at [`router()`], then follow `payments::create`.
 //!
@@ -23,10 +24,12 @@ mod accounts;
 pub mod answers;
 mod body;
 mod card_number;
+mod connections;
 mod edge;
 mod events;
 mod fields;
 mod gate;
+mod headers;
 mod health;
 mod ids;
 mod jaeger;
@@ -39,18 +42,22 @@ pub mod router;
 pub mod server;
 mod settings;
 mod shared;
+mod slow_body;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trace;
 mod traces;
 mod webhooks;
 
 pub use answers::JsonAnswers;
+pub use axum::http::HeaderValue;
 pub use events::event_json;
-pub use gate::{Access, NewKey};
+pub use gate::{Access, NewKey, Rate, RateLimits};
 pub use jaeger::{HandlersLink, JaegerUi, NotAJaeger};
 pub use router::router;
 pub use server::{Drained, serve};
-pub use settings::{Authentication, HttpSettings};
+pub use settings::{Authentication, HttpSettings, JwtAlgorithm, JwtSettings};
 pub use shared::{Api, Metrics, Webhooks};
+pub use tls::{Tls, TlsError};
 pub use webhooks::view::{delivery_json, endpoint_json};

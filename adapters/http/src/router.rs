@@ -15,7 +15,7 @@ use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, health, payments, traces, webhooks};
+use crate::{accounts, edge, events, headers, health, payments, traces, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -28,12 +28,15 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/readyz", routing::get(health::ready))
         .route("/metrics", routing::get(health::metrics));
     let served = if shared.api.settings.only_health { health } else { health.merge(api_routes()) };
-    served
+    let origins = shared.api.settings.cors_origins.clone();
+    let served = served
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(from_fn_with_state(Arc::clone(&shared), edge::pass))
-        .with_state(shared)
+        .with_state(shared);
+    // Outside of the edge: a browser that asks whether it may call says nothing of who it is.
+    if origins.is_empty() { served } else { served.layer(headers::cors(&origins)) }
 }
 
 /// Each method with the scope that a caller needs for it.

@@ -9,6 +9,7 @@
 //! | [`guard`] | where webhooks may be sent to |
 //! | [`breaker`] | the circuit breaker that each client has of its own |
 //! | [`jaeger`] | asks Jaeger for spans, for the operator's tool |
+//! | [`key_set`] | fetches the public keys that tokens are signed by |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
 //! What the clients share (the connection pool, the time limit, the trace headers) is in
@@ -23,6 +24,7 @@ pub mod breaker;
 pub mod channel;
 pub mod guard;
 pub mod jaeger;
+pub mod key_set;
 mod remote;
 pub mod risk;
 pub mod sandbox;

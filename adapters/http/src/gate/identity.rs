@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
 use commands::access::{ANONYMOUS, Scopes};
 
 use crate::problem::Problem;
@@ -26,6 +27,11 @@ pub(super) enum Source {
     Key {
         /// The key's.
         id: String,
+    },
+    /// By a token.
+    Token {
+        /// From then on it is good for nothing.
+        ends_at: DateTime<Utc>,
     },
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::identity::{Identity, Source};
 use super::key_text::KeyText;
-use super::{PATIENCE, not_valid};
+use super::{PATIENCE, not_valid, now};
 use crate::problem::Problem;
 use crate::shared::overloaded;
 
@@ -79,11 +79,6 @@ impl Known {
         let expired = self.expires_at.is_some_and(|at| at <= now());
         expired.then(|| Problem::unauthenticated("key_expired", "This key has expired."))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "whether a key has expired is a question of now")]
-fn now() -> DateTime<Utc> {
-    Utc::now()
 }
 
 impl Keyring {

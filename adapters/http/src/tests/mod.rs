@@ -6,6 +6,7 @@
 mod answers;
 mod bad_fields;
 mod bad_requests;
+mod browsers;
 mod sockets;
 mod webhooks;
 
@@ -238,7 +239,7 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         reader: Arc::new(Untouched { runs }),
         read_models: Arc::new(Untouched { runs }),
         outbox: Arc::new(Untouched { runs }),
-        access: Access { keys: Arc::new(Untouched { runs }) },
+        access: Access { keys: Arc::new(Untouched { runs }), key_set: None },
         webhooks: Webhooks {
             endpoints: Arc::new(Untouched { runs }),
             deliveries: Arc::new(Untouched { runs }),
