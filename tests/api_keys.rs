@@ -115,6 +115,28 @@ async fn a_key_that_was_revoked_or_has_expired_is_good_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_follows_the_log_is_cut_off_when_its_key_is_revoked() {
+    let parts = Parts::start_guarded("keys-followed", QUICK).await;
+    let (writer, key) = (parts.caller("shop", "write"), parts.key("desk", "operate"));
+    writer.funded("early", "1.00").await;
+    let follow = reqwest::Client::new().get(format!("{}/api/v1/events", parts.api.url()));
+    let follow = follow.header("Accept", "text/event-stream").bearer_auth(&key);
+    let mut stream = follow.send().await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("FundsDeposited") {
+        seen.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    assert_eq!(parts.tool(&["keys", "revoke", &key[..19]]).0, Some(0));
+    let desk = Client::with_key(parts.api.url(), &key);
+    eventually("it is revoked", async || desk.get("/api/v1/events").await.status == 401).await;
+    writer.funded("late", "1.00").await;
+    // Ends, which is the assertion.
+    while let Some(chunk) = stream.chunk().await.unwrap() {
+        assert!(!String::from_utf8_lossy(&chunk).contains("late"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn callers_do_not_meet() {
     let parts = Parts::start_guarded("keys-callers", QUICK).await;
     let _projector = parts.projector();

@@ -97,18 +97,17 @@ async fn what_is_too_large_is_refused_and_told_so() {
     assert!(nonsense.is_empty() || nonsense.starts_with("HTTP/1.1 400 "), "{nonsense}");
 
     let deep = "[".repeat(30_000) + &"]".repeat(30_000);
-    for (body, code) in [
-        (deep.clone(), "wrong_type"),
-        (format!(r#"{{"user_id":{deep}}}"#), "wrong_type"),
-        (format!(r#"{{"metadata":{deep}}}"#), "missing_field"),
-        ("[".repeat(60_000), "malformed_json"),
+    for body in [
+        deep.clone(),
+        "[".repeat(60_000),
+        format!(r#"{{"user_id":{deep}}}"#),
+        format!(r#"{{"metadata":{deep}}}"#),
+        format!(r#"{{"unknown":{deep}}}"#),
     ] {
-        let answer = scene
-            .client
-            .post_raw("/api/v1/payments", Some("application/json"), Some("K"), body.into_bytes())
-            .await;
-        assert!(matches!(answer.status, 400 | 422), "{code}: {}", answer.text);
-        assert!(!answer.code().is_empty(), "{code}");
+        let body = body.into_bytes();
+        let answer =
+            scene.client.post_raw("/api/v1/payments", Some("application/json"), Some("K"), body).await;
+        assert!(matches!(answer.status, 400 | 422) && !answer.code().is_empty(), "{}", answer.text);
     }
     is_well(&scene, 1).await;
     scene.end_settled().await;

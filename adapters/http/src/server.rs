@@ -103,8 +103,8 @@ impl Connections {
     fn new(router: Router, settings: &crate::HttpSettings) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            // From the end of the request before; what has begun to come has less, see `Patient`.
-            .header_read_timeout(settings.idle_timeout)
+            // From the end of the request before; what begins to come last has its time, see `Patient`.
+            .header_read_timeout(settings.idle_timeout.saturating_add(settings.header_timeout))
             .max_headers(settings.max_headers)
             .max_header_size(settings.max_header_bytes);
         Self {

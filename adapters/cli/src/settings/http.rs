@@ -320,6 +320,9 @@ impl TlsFiles {
 
 #[cfg(test)]
 mod tests {
+    use figment::Figment;
+    use figment::providers::Serialized;
+
     use super::*;
 
     /// What is said of a setting that is wrong.
@@ -366,6 +369,18 @@ mod tests {
             said(|http| http.tls.key_file = Some(PathBuf::from("key.pem"))),
             "tls.certificate_file and tls.key_file: one does not do without the other"
         );
+    }
+
+    #[test]
+    fn whether_callers_are_asked_is_one_of_two_words() {
+        let read = |word: &str| {
+            let settings = Figment::from(Serialized::defaults(Http::default()));
+            let read = settings.merge(Serialized::default("authentication", word)).extract::<Http>();
+            read.map_err(|error| error.to_string())
+        };
+        assert!(matches!(read("off").unwrap().authentication, Some(Authentication::Off)));
+        let said = read("maybe").unwrap_err();
+        assert!(said.contains("authentication") && said.contains("expected `required` or `off`"), "{said}");
     }
 
     #[test]
