@@ -40,6 +40,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("postgres-es", &["adapter-postgres", "bench"]),
     ("rdkafka", &["adapter-kafka", "bench"]),
     ("axum", &["adapter-http", "adapter-services", "bench"]),
+    ("governor", &["adapter-http"]),
+    ("jsonwebtoken", &["adapter-http"]),
+    ("tokio-rustls", &["adapter-http"]),
     ("standardwebhooks", &["adapter-services"]),
     ("clap", &["payments", "bench"]),
 ];

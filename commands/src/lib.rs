@@ -14,6 +14,7 @@
 //! | [`publishing`] | the log as an outbox, for whoever publishes it |
 //! | [`idempotency`], [`keyed`] | one request under one key is carried out once and answered the same again |
 //! | [`spans`], [`meters`] | what is told of all this: traces and measurements |
+//! | [`access`] | who may call, and for what |
 //! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze, close |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
 //! | [`system_accounts`] | which shard of the settlement and funding accounts this process books on |
@@ -23,6 +24,7 @@
 //! **Invariant:** nothing here knows PostgreSQL, HTTP or Kafka, reads the clock or makes an id; all of
 //! that arrives through a port or inside a request.
 
+pub mod access;
 pub mod accounts;
 pub mod cloud_event;
 pub mod consuming;

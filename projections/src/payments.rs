@@ -46,6 +46,8 @@ pub struct PaymentRow {
     pub captured: Option<i64>,
     /// How much has gone back, `None` while no refund was asked for.
     pub refunded: Option<i64>,
+    /// Who asked for it.
+    pub caller: String,
     /// The client's own notes.
     pub metadata: BTreeMap<String, String>,
     /// Position of its first event: payments are listed in this order.
@@ -121,6 +123,7 @@ fn initiated(details: &PaymentDetails, event: &LogEvent) -> PaymentRow {
         review_reason: None,
         captured: None,
         refunded: None,
+        caller: details.requester.caller.clone(),
         metadata: details.metadata.clone(),
         initiated_position: event.position,
         initiated_at: event.recorded_at,

@@ -69,6 +69,8 @@ pub enum ReadError {
 /// Which payments are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct PaymentFilter {
+    /// Asked for by this caller.
+    pub caller: Option<String>,
     /// Of this payer.
     pub user_id: Option<UserId>,
     /// Where they are: one of these; any when empty.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 /// Signs certificates of this machine's loopback address.
@@ -39,6 +39,22 @@ impl Authority {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().unwrap();
         (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Writes a new certificate and its key as a server reads them; the paths of both.
+    pub(crate) fn write_server(&self, folder: &Path) -> [PathBuf; 2] {
+        let (certificate, key) = self.certify();
+        let files = ["server.pem", "server.key"].map(|name| folder.join(name));
+        std::fs::write(&files[1], key.serialize_pem()).unwrap();
+        std::fs::write(&files[0], certificate.pem()).unwrap();
+        files
+    }
+
+    /// What whoever trusts this authority trusts.
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        roots
     }
 
     /// A new certificate behind its key, as servers on the JVM read them.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 /// An answer: status, headers of interest, body.
@@ -78,6 +78,14 @@ impl Client {
     pub(crate) fn patient_for(base: &str, patience: Duration) -> Self {
         let http = reqwest::Client::builder().timeout(patience).build().unwrap();
         Self { base: base.to_owned(), http }
+    }
+
+    /// A client that says who it is by a key or a token.
+    pub(crate) fn with_key(base: &str, key: &str) -> Self {
+        let authorization = format!("Bearer {key}").parse().unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, authorization)]);
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).default_headers(headers);
+        Self { base: base.to_owned(), http: http.build().unwrap() }
     }
 
     pub(crate) async fn try_post(

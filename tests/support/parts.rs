@@ -31,6 +31,27 @@ impl Parts {
         Self { client: Client::new(api.url()), api, sandbox, database }
     }
 
+    /// Everything but a projector, where callers have to say who they are.
+    pub(crate) async fn start_guarded(name: &str, settings: &[(&str, &str)]) -> Self {
+        let database = TestDatabase::start(name).await;
+        let sandbox = SandboxProcess::start(database.folder());
+        let log = database.folder().join("api.log");
+        let api = Server::start_guarded("api,saga", &database.url(), &sandbox, &log, settings);
+        Self { client: Client::new(api.url()), api, sandbox, database }
+    }
+
+    /// A new key of a caller, by `payments keys create`.
+    pub(crate) fn key(&self, caller: &str, scopes: &str) -> String {
+        let (status, key, said) = self.tool(&["keys", "create", "--caller", caller, "--scope", scopes]);
+        assert_eq!(status, Some(0), "{said}");
+        key.trim().to_owned()
+    }
+
+    /// A client with a new key of a caller.
+    pub(crate) fn caller(&self, caller: &str, scopes: &str) -> Client {
+        Client::with_key(self.api.url(), &self.key(caller, scopes))
+    }
+
     /// A process that projects.
     pub(crate) fn projector(&self) -> Server {
         let log = self.database.folder().join("projector.log");

@@ -153,8 +153,20 @@ impl Server {
         Self::start_with(roles, database_url, sandbox, log, &[])
     }
 
-    /// The same with settings of a test.
+    /// The same with settings of a test. Nobody asks who calls, unless they say so.
     pub(crate) fn start_with(
+        roles: &str,
+        database_url: &str,
+        sandbox: &SandboxProcess,
+        log: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let open: &[_] = &[("PAYMENTS_HTTP__AUTHENTICATION", "off")];
+        Self::start_guarded(roles, database_url, sandbox, log, &[open, settings].concat())
+    }
+
+    /// The same, where callers have to say who they are: as it is in production.
+    pub(crate) fn start_guarded(
         roles: &str,
         database_url: &str,
         sandbox: &SandboxProcess,

@@ -3,6 +3,7 @@
 mod config;
 mod database;
 mod doctor;
+mod keys;
 mod trace;
 mod transfer;
 mod webhooks;
@@ -16,6 +17,7 @@ use domain::{PaymentId, TransactionId};
 pub(crate) use self::config::{ConfigArguments, ConfigTool};
 pub(crate) use self::database::{DatabaseArguments, DatabaseUrl, MigrateArguments};
 pub(crate) use self::doctor::DoctorArguments;
+pub(crate) use self::keys::{CreateArguments, KeysArguments, KeysTool};
 pub(crate) use self::trace::TraceArguments;
 pub(crate) use self::transfer::{ExportArguments, ImportArguments, ReplayArguments, StretchArguments};
 pub(crate) use self::webhooks::{ResendArguments, WebhooksArguments, WebhooksTool};
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// The read models: how far they are, rebuild them, compare them with the log.
     Projections(ProjectionsArguments),
+    /// Who may call the API: create, list, revoke keys.
+    Keys(KeysArguments),
     /// The log as it is published to Kafka: how far that is, and whether anybody is at it.
     Relay(RelayArguments),
     /// Payments whose outcome the channel has not told: list them, say what became of one.

@@ -56,6 +56,8 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     // A person watches: the lost answer is given up after a second, and only warnings are logged.
     settings.services.channel_timeout_ms = settings.services.channel_timeout_ms.min(1_000);
+    // The visitor has no key and knows no authority.
+    settings.http.for_visitor();
     let dev = Dev::start(options.dev, &settings, meters).await?;
     let address = dev.address()?;
     let shutdown = Shutdown::listen()?;
@@ -79,7 +81,7 @@ pub(crate) async fn run(
         return told;
     }
     visitor.invite();
-    announce(address);
+    announce(address, false);
     let served = serving.await?;
     drop(stop);
     served

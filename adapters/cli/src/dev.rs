@@ -32,7 +32,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let dev = Dev::start(options, &settings, meters).await?;
     let shutdown = Shutdown::listen()?;
-    announce(dev.address()?);
+    announce(dev.address()?, dev.engine.api.settings.tls.is_some());
     dev.serve(shutdown.requested(), shutdown.at_once()).await
 }
 

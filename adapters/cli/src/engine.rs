@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
+use adapter_http::{Access, Api, HttpSettings, JsonAnswers, Metrics};
 use adapter_kafka::consumer::Watch;
 use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
+use adapter_postgres::api_keys::PostgresApiKeys;
 use adapter_postgres::authorizations::PostgresAuthorizations;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
@@ -35,7 +36,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::key_set::key_set;
 use crate::notifier::{self, NotifierRole, ToldBy};
+use crate::open_files;
 use crate::settings::{Services, Settings};
 
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
@@ -79,6 +82,7 @@ impl Engine {
         settings: &Settings,
         meters: Arc<Meters>,
     ) -> Result<Self, Failure> {
+        let edge = http_settings(settings)?;
         let database = Database::open(&neighbours.database_url, settings.store.connections).await?;
         let store = PostgresEventStore::start(&database, store_settings(settings));
         let log = EventLog::new(&database).told_of(store.positions());
@@ -124,10 +128,11 @@ impl Engine {
             reader,
             webhooks,
             services: Arc::new(Breakers { risk, channel }),
+            access: access(&database, settings)?,
             metrics: Arc::clone(&measured) as Arc<dyn Metrics>,
             outbox: monitor,
             read_models,
-            settings: http_settings(settings)?,
+            settings: edge,
         };
         let outbox: Arc<dyn Outbox> = Arc::new(outbox);
         Ok(Self {
@@ -384,16 +389,15 @@ impl adapter_http::Services for Breakers {
     }
 }
 
+/// What callers are known by.
+fn access(database: &Database, settings: &Settings) -> Result<Access, Failure> {
+    Ok(Access { keys: Arc::new(PostgresApiKeys::new(database)), key_set: key_set(&settings.http.jwt)? })
+}
+
 fn http_settings(settings: &Settings) -> Result<HttpSettings, Failure> {
-    Ok(HttpSettings {
-        request_timeout: Duration::from_millis(settings.http.request_timeout_ms),
-        body_limit: settings.http.body_limit_bytes,
-        max_in_flight: settings.http.max_in_flight,
-        shutdown_notice: Duration::from_millis(settings.http.shutdown_notice_ms),
-        drain_timeout: Duration::from_millis(settings.http.drain_timeout_ms),
-        jaeger: settings.telemetry.jaeger_ui()?,
-        ..HttpSettings::default()
-    })
+    let edge = settings.http.edge()?;
+    let max_connections = open_files::room_for(edge.max_connections);
+    Ok(HttpSettings { jaeger: settings.telemetry.jaeger_ui()?, max_connections, ..edge })
 }
 
 /// Processes start on different shards of the system accounts, so that they seldom meet.

@@ -11,8 +11,11 @@ mod drain;
 mod engine;
 mod event_line;
 mod events;
+mod key_set;
+mod keys;
 mod migrate;
 mod notifier;
+mod open_files;
 mod output;
 mod progress;
 mod projections;
@@ -84,6 +87,7 @@ async fn carry_out(
         Command::Demo(options) => demo::run(options, settings, meters).await?,
         Command::Events(options) => return events::run(options).await,
         Command::Replay(options) => return replay::run(options, &settings).await,
+        Command::Keys(options) => return keys::run(options).await,
         Command::Relay(options) => return relay::run(options).await,
         Command::Projections(options) => return projections::run(options).await,
         Command::Review(options) => return review::run(options, settings).await,

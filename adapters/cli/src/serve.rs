@@ -19,9 +19,10 @@ const NO_DATABASE: &str =
 
 pub(crate) async fn run(
     options: ServeArguments,
-    settings: Settings,
+    mut settings: Settings,
     meters: Arc<Meters>,
 ) -> Result<(), Failure> {
+    settings.http.for_production();
     let neighbours = Neighbours {
         database_url: options.database.read()?.ok_or(NO_DATABASE)?,
         risk_url: options.risk_url,
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", options.listen))?;
-    announce(listener.local_addr()?);
+    announce(listener.local_addr()?, engine.api.settings.tls.is_some());
     tokio::select! {
         _ = roles.serve(listener, engine.api, shutdown.requested()) => Ok(()),
         () = shutdown.at_once() => end_at_once(),
@@ -65,6 +66,6 @@ fn end_at_once() -> ! {
 
 /// Says where the API is, on a line of its own that scripts can wait for.
 #[expect(clippy::print_stdout, reason = "the contract: `ready http://HOST:PORT` on stdout")]
-pub(crate) fn announce(address: SocketAddr) {
-    println!("ready http://{address}");
+pub(crate) fn announce(address: SocketAddr, by_tls: bool) {
+    println!("ready {}://{address}", if by_tls { "https" } else { "http" });
 }

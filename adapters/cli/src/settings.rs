@@ -38,7 +38,7 @@ use std::path::Path;
 use adapter_services::sandbox::{Behaviour, BehaviourError};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::http::Http;
+pub(crate) use self::http::{Http, Jwt};
 pub(crate) use self::kafka::Kafka;
 pub(crate) use self::log::Log;
 pub(crate) use self::read::{Loaded, load};

@@ -19,6 +19,7 @@ impl Command {
                 ("payments-tools", "production", IN_PRODUCTION)
             }
             Self::Events(_)
+            | Self::Keys(_)
             | Self::Relay(_)
             | Self::Trace(_)
             | Self::Webhooks(_)

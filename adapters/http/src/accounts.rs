@@ -21,7 +21,7 @@ use crate::payments::change::read;
 use crate::problem::{self, Problem};
 use crate::reading::{self, Cursor, Page};
 use crate::shared::{Shared, lost};
-use crate::{body, ids, trace};
+use crate::{body, ids};
 
 /// Most characters of a reference or a reason.
 const MAX_WORDS: usize = 256;
@@ -225,7 +225,7 @@ async fn movement(
 
 fn keyed_request(parts: &Parts, hash: RequestHash, correlation_id: &str) -> Result<KeyedRequest, Problem> {
     let key = keyed::header_key(&parts.headers)?;
-    Ok(keyed::keyed(&key, hash, correlation_id, trace::of(parts)?))
+    keyed::keyed(parts, &key, hash, correlation_id)
 }
 
 async fn execute(shared: &Shared, request: AccountRequest, keyed: KeyedRequest) -> Result<Response, Problem> {

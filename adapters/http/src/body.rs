@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::problem::Problem;
+use crate::slow_body::TooSlow;
 
 /// How much more than the limit is read and thrown away, so that the client has sent its body and
 /// reads the refusal; a connection that is closed on unread bytes is reset, and the refusal lost.
@@ -17,8 +18,7 @@ pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem>
     let mut joined = Vec::new();
     let mut length: usize = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|_| Problem::bad_request("incomplete_body", "The body ended before it was complete."))?;
+        let frame = frame.map_err(broken)?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
         if length > limit.saturating_mul(DISCARDED_BODIES) {
@@ -41,6 +41,14 @@ pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem>
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
     Ok(if joined.is_empty() { first } else { Bytes::from(joined) })
+}
+
+fn broken(error: axum::Error) -> Problem {
+    if error.into_inner().is::<TooSlow>() {
+        let detail = "The body did not come in time; nothing was changed.";
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail);
+    }
+    Problem::bad_request("incomplete_body", "The body ended before it was complete.")
 }
 
 /// The text of a body that must be JSON.

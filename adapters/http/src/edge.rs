@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use commands::context::TraceContext;
@@ -13,9 +13,10 @@ use commands::spans;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::gate::Standings;
 use crate::problem::{self, Problem};
 use crate::shared::{Shared, overloaded};
-use crate::trace;
+use crate::{headers, slow_body, trace};
 
 /// Names the trace that carried a request out; for a repeat that is the first one.
 pub(crate) const TRACE_ID: &str = "trace-id";
@@ -27,6 +28,7 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     let trace = Arc::new(spans::context_of(&span, &trace).unwrap_or(trace));
     request.extensions_mut().insert::<Arc<TraceContext>>(Arc::clone(&trace));
     let measured = Measured::begin(&request);
+    let is_api = request.uri().path().starts_with("/api/");
     let mut response = within_limits(&shared, request, next).instrument(span.clone()).await;
     record(&span, &response);
     if let Some(measured) = measured {
@@ -35,6 +37,7 @@ pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.write_into(&mut response, trace.trace_id());
     }
+    headers::protect(response.headers_mut(), is_api, shared.api.settings.tls.is_some());
     if !response.headers().contains_key(TRACE_ID)
         && let Ok(trace_id) = HeaderValue::from_str(trace.trace_id())
     {
@@ -129,11 +132,31 @@ async fn within_limits(shared: &Shared, request: Request, next: Next) -> Respons
     let Ok(_permit) = shared.requests.try_acquire() else {
         return overloaded().into_response();
     };
+    let settings = &shared.api.settings;
+    if request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > settings.max_uri_bytes) {
+        return uri_too_long(settings.max_uri_bytes).into_response();
+    }
+    let request_timeout = settings.request_timeout;
+    let mut request = request.map(|body| slow_body::within(settings.body_timeout, body));
     let changes = request.method() == Method::POST;
-    match tokio::time::timeout(shared.api.settings.request_timeout, next.run(request)).await {
+    let served = async {
+        let mut standings = Standings::default();
+        let mut response = match shared.gate.admit(&mut request, &mut standings).await {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        };
+        shared.gate.tell(standings, response.headers_mut());
+        response
+    };
+    match tokio::time::timeout(request_timeout, served).await {
         Ok(response) => response,
         Err(_) if changes => problem::outcome_unknown().into_response(),
         Err(_) => Problem::unavailable("timed_out", "The answer took too long. Repeat the request.", 1)
             .into_response(),
     }
+}
+
+fn uri_too_long(limit: usize) -> Problem {
+    let detail = format!("The path and its query have more than {limit} bytes.");
+    Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail)
 }

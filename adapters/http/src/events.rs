@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::answers::render;
+use crate::gate::Caller;
 use crate::jaeger::JaegerUi;
 use crate::path::{LogQuery, PaymentPath, PlainQuery};
 use crate::payments::payment_not_found;
@@ -63,12 +64,13 @@ struct AggregateView<'a> {
 /// `GET /api/v1/events`: a page of the log, or the log as it grows for whoever accepts an event stream.
 pub(crate) async fn log(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     query: LogQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepted.contains("text/event-stream") {
-        return follow::stream(&shared, query, &headers);
+        return follow::stream(&shared, caller, query, &headers);
     }
     // One more than asked for tells whether there is more.
     let read = shared.api.reader.behind(query.after, query.limit + 1).await;

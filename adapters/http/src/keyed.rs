@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use commands::context::{CommandContext, TraceContext};
+use commands::context::CommandContext;
 use commands::idempotency::{Claim, IdempotencyKey, KeyConflict, KeyedRequest};
 use domain::Money;
 use sha2::{Digest, Sha256};
 
 use crate::fields::too_long;
-use crate::ids;
+use crate::gate::Caller;
 use crate::problem::{self, Problem};
+use crate::{ids, trace};
 
-/// Who calls. There are no API keys yet, so every caller is this one and all keys share one space.
-pub(crate) const CALLER: &str = "anonymous";
 /// Most characters of a key.
 const MAX_KEY: usize = 255;
 const PARAM: &str = "idempotency_key";
@@ -90,17 +90,17 @@ pub(crate) fn conflict(conflict: KeyConflict) -> Problem {
     }
 }
 
-/// A request's key, its hash and its origin, for the handlers of commands.
+/// A request's key, its hash and its origin, for the handlers of commands. Keys of different callers do not meet.
 pub(crate) fn keyed(
+    parts: &Parts,
     key: &str,
     hash: RequestHash,
     correlation_id: &str,
-    trace: Arc<TraceContext>,
-) -> KeyedRequest {
-    let caller: Arc<str> = Arc::from(CALLER);
+) -> Result<KeyedRequest, Problem> {
+    let (trace, caller) = (trace::of(parts)?, Arc::clone(&Caller::of(parts)?.0.caller));
     let claim = Claim {
         key: IdempotencyKey { caller: Arc::clone(&caller), key: Arc::from(key) },
-        request_hash: hash.0.finalize().into(),
+        request_hash: hash.done(),
         traceparent: trace.traceparent.clone(),
     };
     let context = CommandContext {
@@ -109,7 +109,7 @@ pub(crate) fn keyed(
         actor: caller,
         trace,
     };
-    KeyedRequest { claim, context }
+    Ok(KeyedRequest { claim, context })
 }
 
 /// SHA-256 of what is asked, value by value. Each is written with its length, so that no two
@@ -153,6 +153,11 @@ impl RequestHash {
         texts.iter().fold(self, |hash, text| hash.text(text))
     }
 
+    /// The hash of all that was added.
+    pub(crate) fn done(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
     fn length(&mut self, length: usize) {
         self.0.update(u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
     }
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     fn hash(hash: RequestHash) -> [u8; 32] {
-        hash.0.finalize().into()
+        hash.done()
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
+//! | `gate` | who calls, and what they may do |
 //! | `payments`, `transfers`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
@@ -11,7 +12,8 @@
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
 //! | `jaeger` | links into Jaeger's pages |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
-//! | [`server`] | connections, and the drain at the end |
+//! | `slow_body`, `headers` | a body's time limit; what every answer has |
+//! | [`server`], `connections`, `tls` | connections, their limits, and the drain at the end |
 //!
 //! Start at [`router()`], then follow `payments::create`.
 //!
@@ -22,9 +24,12 @@ mod accounts;
 pub mod answers;
 mod body;
 mod card_number;
+mod connections;
 mod edge;
 mod events;
 mod fields;
+mod gate;
+mod headers;
 mod health;
 mod ids;
 mod jaeger;
@@ -37,18 +42,23 @@ pub mod router;
 pub mod server;
 mod settings;
 mod shared;
+mod slow_body;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trace;
 mod traces;
 mod transfers;
 mod webhooks;
 
 pub use answers::JsonAnswers;
+pub use axum::http::HeaderValue;
 pub use events::event_json;
+pub use gate::{Access, NewKey, Rate, RateLimits};
 pub use jaeger::{HandlersLink, JaegerUi, NotAJaeger};
 pub use router::router;
 pub use server::{Drained, serve};
-pub use settings::HttpSettings;
+pub use settings::{Authentication, HttpSettings, JwtAlgorithm, JwtSettings};
 pub use shared::{Api, Metrics, Services, Webhooks};
+pub use tls::{Tls, TlsError};
 pub use webhooks::view::{delivery_json, endpoint_json};

@@ -1,5 +1,7 @@
 //! Identifiers in paths, and queries.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -13,11 +15,12 @@ use domain::{AccountId, PaymentId};
 use projections::ports::PaymentFilter;
 
 use crate::answers::client_status;
-use crate::fields;
 use crate::problem::Problem;
 use crate::reading::Cursor;
+use crate::shared::Shared;
+use crate::{fields, gate};
 
-/// The payment that a path names.
+/// The payment that a path names. One that another caller asked for is not there, but for operators.
 pub(crate) struct PaymentPath(pub(crate) PaymentId);
 
 /// The user's account that a path names. The system's own accounts (`settlement:card:USD:3`) are
@@ -31,11 +34,13 @@ pub(crate) struct TracePath(pub(crate) String);
 /// parameter is refused, since an answer that ignores it would be a wrong one.
 pub(crate) struct PlainQuery;
 
-impl<S: Send + Sync> FromRequestParts<S> for PaymentPath {
+impl FromRequestParts<Arc<Shared>> for PaymentPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        id(parts, state, "payment_id").await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let payment_id = id(parts, shared, "payment_id").await?;
+        gate::must_be_own(shared, parts, &payment_id).await?;
+        Ok(Self(payment_id))
     }
 }
 
@@ -233,6 +238,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PaymentsQuery {
         let names = ["user_id", "status", "from", "to", "cursor", "limit", "min_position"];
         let [user_id, status, from, to, cursor, limit, min_position] = parameters(parts, names)?;
         let filter = PaymentFilter {
+            caller: gate::only_of(parts)?,
             user_id: user_id.map(|text| fields::id(&text, "user_id")).transpose()?,
             statuses: status.map(|name| statuses(&name)).transpose()?.unwrap_or_default(),
             from: from.map(|text| moment("from", &text)).transpose()?,

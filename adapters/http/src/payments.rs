@@ -23,7 +23,7 @@ use crate::keyed::{self, RequestHash};
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{self, Problem, json_text};
 use crate::shared::{Shared, lost};
-use crate::{body, card_number, ids, trace};
+use crate::{body, card_number, ids};
 
 /// Most characters of a means of payment.
 const MAX_METHOD: usize = 64;
@@ -101,7 +101,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     let bytes = body::read(body, shared.api.settings.body_limit).await?;
     let Asked { request, key, hash } = Asked::read(&parts.headers, &bytes)?;
     let payment_id = request.payment_id.clone();
-    let keyed = keyed::keyed(&key, hash, payment_id.as_str(), trace::of(&parts)?);
+    let keyed = keyed::keyed(&parts, &key, hash, payment_id.as_str())?;
     let key = keyed.claim.key.clone();
     let saga = Arc::clone(&shared.api.saga);
     let mut payment = shared.run_apart(async move { saga.process(request, keyed).await })?;
@@ -265,8 +265,6 @@ fn refunded(payment: &Payment) -> Option<Money> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::http::HeaderValue;
 
     use super::*;
@@ -276,9 +274,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
         headers.insert("idempotency-key", HeaderValue::from_static("K"));
-        let asked = Asked::read(&headers, body.as_bytes()).unwrap();
-        let trace = Arc::new(trace::context(&headers, true));
-        keyed::keyed(&asked.key, asked.hash, asked.request.payment_id.as_str(), trace).claim.request_hash
+        Asked::read(&headers, body.as_bytes()).unwrap().hash.done()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use commands::keyed::KeyedError;
 use commands::ports::StoreError;
@@ -32,6 +32,8 @@ struct Parts {
     payment_id: Option<PaymentId>,
     account_id: Option<AccountId>,
     retry_after: Option<u16>,
+    /// How to say who one is.
+    challenge: Option<&'static str>,
     /// For the log, never for the client.
     cause: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Problem {
             payment_id: None,
             account_id: None,
             retry_after: None,
+            challenge: None,
             cause: None,
         }))
     }
@@ -77,6 +80,12 @@ impl Problem {
     /// A request that can be read and is refused.
     pub(crate) fn unprocessable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    /// A request of which it is not known who sent it.
+    pub(crate) fn unauthenticated(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+            .challenge(r#"Bearer realm="payments", error="invalid_token""#)
     }
 
     /// What cannot be served now, and may be asked again after so many seconds.
@@ -123,6 +132,12 @@ impl Problem {
         self
     }
 
+    /// Says by which scheme, and why, in the words of RFC 6750.
+    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
+        self.0.challenge = Some(challenge);
+        self
+    }
+
     /// HTTP's status code.
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status
@@ -160,6 +175,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.0.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         *response.body_mut() = Body::from(self.body(trace_id));
     }

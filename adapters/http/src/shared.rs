@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::gate::{Access, Gate};
 use crate::jaeger::JaegerUi;
 use crate::problem::{self, Problem};
 use crate::settings::HttpSettings;
@@ -39,6 +40,8 @@ pub struct Api {
     pub outbox: Arc<dyn OutboxMonitor>,
     /// Whether the services outside are asked.
     pub services: Arc<dyn Services>,
+    /// What callers are known by.
+    pub access: Access,
     /// What is measured.
     pub metrics: Arc<dyn Metrics>,
     /// Limits.
@@ -73,6 +76,8 @@ pub trait Metrics: Send + Sync {
 /// The API while it is served.
 pub(crate) struct Shared {
     pub(crate) api: Api,
+    /// Knows who calls.
+    pub(crate) gate: Gate,
     /// One permit for each request that may be served.
     pub(crate) requests: Semaphore,
     /// One permit for each client that follows the log.
@@ -86,7 +91,8 @@ impl Shared {
     pub(crate) fn new(api: Api) -> Self {
         let requests = Semaphore::new(api.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
         let followers = Arc::new(Semaphore::new(api.settings.max_followers.min(Semaphore::MAX_PERMITS)));
-        Self { api, requests, followers, running: TaskTracker::new(), draining: AtomicBool::new(false) }
+        let gate = Gate::new(&api.access, &api.settings);
+        Self { api, gate, requests, followers, running: TaskTracker::new(), draining: AtomicBool::new(false) }
     }
 
     /// Where traces are shown to people, if anywhere.

@@ -2,6 +2,7 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
+//! | [`api_keys`] | who may call the API |
 //! | [`answered_requests`] | forgetting idempotency keys after a while |
 //! | [`database`] | connections, migrations |
 //! | [`store`] | the event store: slot cache, units of work, group commit |
@@ -20,6 +21,7 @@
 //! Start at [`store::PostgresEventStore`].
 
 pub mod answered_requests;
+pub mod api_keys;
 pub mod authorizations;
 pub mod checkup;
 mod copy_rows;

@@ -134,6 +134,7 @@ impl ReadModels for PostgresReadModels {
         // One statement for each index, so that the right one is used whatever is asked for.
         let query = match (&filter.user_id, statuses.as_slice()) {
             (Some(_), _) => sqlx::query(PAYMENTS_BY_USER),
+            (None, _) if filter.caller.is_some() => sqlx::query(PAYMENTS_BY_CALLER),
             (None, []) => sqlx::query(PAYMENTS_BY_TIME),
             (None, statuses) if statuses.contains(&PaymentStatus::Completed.name()) => {
                 sqlx::query(PAYMENTS_BY_TIME)
@@ -146,7 +147,8 @@ impl ReadModels for PostgresReadModels {
             .bind(before.unwrap_or(i64::MAX))
             .bind(i64::from(limit))
             .bind(filter.from)
-            .bind(filter.to);
+            .bind(filter.to)
+            .bind(filter.caller.as_deref());
         let rows = self.read(query).await?;
         as_of(&rows, payment).map_err(damaged)
     }
@@ -228,14 +230,14 @@ fn status(row: &PgRow) -> Result<ProjectionStatus, sqlx::Error> {
 }
 
 /// The columns of a payment and where the projection is; what differs is by which index it is found.
-/// Parameters: user, statuses, before, limit, from, to.
+/// Parameters: user, statuses, before, limit, from, to, caller.
 macro_rules! payments_by {
     ($found_by:literal) => {
         concat!(
             "select r.payment_id, r.user_id, r.payer, r.payee, r.currency, r.amount, r.payment_method,
                     r.capture, r.status, r.risk::text, r.transaction_id, r.failure::text, r.review_reason,
                     r.captured, r.refunded, r.metadata::text, r.initiated_position, r.initiated_at,
-                    r.position, r.updated_at, p.position, p.recorded_at
+                    r.position, r.updated_at, r.caller, p.position, p.recorded_at
                from projections p left join lateral (
                     select * from read_models.payments r
                      where ",
@@ -243,6 +245,7 @@ macro_rules! payments_by {
             " and r.initiated_position < $3
                        and ($5::timestamptz is null or r.initiated_at >= $5)
                        and ($6::timestamptz is null or r.initiated_at < $6)
+                       and ($7::text is null or r.caller = $7)
                      order by r.initiated_position desc limit $4) as r on true
               where p.name = 'payments' order by r.initiated_position desc"
         )
@@ -250,6 +253,8 @@ macro_rules! payments_by {
 }
 
 const PAYMENTS_BY_USER: &str = payments_by!("r.user_id = $1 and ($2::text[] is null or r.status = any($2))");
+const PAYMENTS_BY_CALLER: &str =
+    payments_by!("r.caller = $7 and ($2::text[] is null or r.status = any($2)) and $1::text is null");
 const PAYMENTS_BY_STATUS: &str =
     payments_by!("r.status = any($2) and r.status <> 'completed' and $1::text is null");
 const PAYMENTS_BY_TIME: &str =

@@ -10,6 +10,7 @@
 //! | [`breaker`] | the circuit breaker that each client has of its own; beside it, `bulkhead` |
 //! | [`reach`] | whether a service can be reached at all, for who looks after it |
 //! | [`jaeger`] | asks Jaeger for spans, for the operator's tool |
+//! | [`key_set`] | fetches the public keys that tokens are signed by |
 //! | [`sandbox`] | the simulated services, and with them the wire contract |
 //!
 //! What the clients share (the connection pool, the time limit, the trace headers) is in
@@ -25,6 +26,7 @@ mod bulkhead;
 pub mod channel;
 pub mod guard;
 pub mod jaeger;
+pub mod key_set;
 pub mod reach;
 mod remote;
 pub mod risk;

@@ -8,8 +8,7 @@ use hyper::body::Bytes;
 use hyper::header::DATE;
 
 use crate::SetupError;
-use crate::breaker::BreakerSettings;
-use crate::remote::Remote;
+use crate::remote::{Limits, Remote};
 
 /// A service as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +38,7 @@ pub enum ReachError {
 /// # Errors
 /// [`ReachError`] says why there was no answer.
 pub async fn reach(service: &'static str, url: &str, patience: Duration) -> Result<Reached, ReachError> {
-    let breaker = BreakerSettings { failures_to_open: 1, open_for: Duration::ZERO };
-    let remote = Remote::new(service, url, patience, breaker)?;
+    let remote = Remote::new(service, url, Limits::waiting(patience))?;
     let uri = remote.uri("/").map_err(|source| SetupError::NotAUrl { service, source })?;
     let mut request = Request::new(Full::new(Bytes::new()));
     *request.uri_mut() = uri;

@@ -100,6 +100,7 @@ fn a_payment_begins_as_it_was_asked_for() {
             review_reason: None,
             captured: None,
             refunded: None,
+            caller: details().requester.caller,
             metadata: details().metadata,
             initiated_position: 1,
             initiated_at: time(1),

@@ -1,14 +1,44 @@
-//! The edge: what one client, or all of them, can take up.
+//! The API's edge: who is let in, and how much of it each may take up.
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adapter_http::{HeaderValue, HttpSettings, JwtAlgorithm, JwtSettings, Rate, RateLimits, Tls, TlsError};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::wrong::{LONGEST_WAIT_MS, Wrong};
 
+/// What a caller and an address may ask for a second in production, where the operator says nothing else.
+const IN_PRODUCTION: u32 = 5_000;
+/// The highest rate that can be set: what comes more often than each microsecond is no bound.
+const MOST_PER_SECOND: u64 = 1_000_000;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Http {
+    /// Whether callers have to say who they are; not given, `payments serve` requires it and `payments dev` does not.
+    pub(crate) authentication: Option<Authentication>,
+    /// How long a key goes on after it was revoked.
+    pub(crate) key_cache_ms: u64,
+    pub(crate) jwt: Jwt,
+    pub(crate) rate_limit: RateLimit,
+    /// Networks of proxies that are believed where a request comes from: `["10.0.0.0/8"]`.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Origins whose pages may call the API from a browser: `["https://shop.example"]`.
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) tls: TlsFiles,
     pub(crate) request_timeout_ms: u64,
+    /// From the first byte of a request to the end of its headers; of a TLS handshake.
+    pub(crate) header_timeout_ms: u64,
+    pub(crate) body_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
     pub(crate) body_limit_bytes: usize,
+    pub(crate) header_limit_bytes: usize,
+    pub(crate) uri_limit_bytes: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) max_connections: usize,
     pub(crate) max_in_flight: usize,
     /// How long `/readyz` says 503 before connections are refused, so that a load balancer can notice.
     pub(crate) shutdown_notice_ms: u64,
@@ -16,11 +46,81 @@ pub(crate) struct Http {
     pub(crate) drain_timeout_ms: u64,
 }
 
+/// Tokens in place of keys; none where there is neither URL nor file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Jwt {
+    pub(crate) jwks_url: Option<String>,
+    pub(crate) jwks_file: Option<PathBuf>,
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    /// `RS256`, `ES256`, `EdDSA`.
+    pub(crate) algorithms: Vec<String>,
+    pub(crate) refresh_ms: u64,
+    /// For a key that is not known the set is read again, at most so often.
+    pub(crate) refresh_at_most_every_ms: u64,
+    pub(crate) leeway_ms: u64,
+}
+
+/// Not given, `payments serve` has a bound of its own and `payments dev` has none; 0 is none. A burst that is not given
+/// is twice what comes in a second.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RateLimit {
+    pub(crate) per_caller_per_second: Option<u32>,
+    pub(crate) per_caller_burst: Option<u32>,
+    pub(crate) per_address_per_second: Option<u32>,
+    pub(crate) per_address_burst: Option<u32>,
+}
+
+/// Both or none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Authentication {
+    Required,
+    Off,
+}
+
+/// A setting under `[http]` that cannot be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("settings: http.{name} {reason}")]
+pub(crate) struct HttpError {
+    name: &'static str,
+    reason: String,
+}
+
+impl HttpError {
+    fn of(name: &'static str, reason: impl Into<String>) -> Self {
+        Self { name, reason: reason.into() }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self {
+            authentication: None,
+            key_cache_ms: 5_000,
+            jwt: Jwt::default(),
+            rate_limit: RateLimit::default(),
+            trusted_proxies: vec![],
+            cors_origins: vec![],
+            tls: TlsFiles::default(),
             request_timeout_ms: 10_000,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 5_000,
+            idle_timeout_ms: 60_000,
             body_limit_bytes: 64 * 1024,
+            header_limit_bytes: 32 * 1024,
+            uri_limit_bytes: 8 * 1024,
+            max_headers: 100,
+            max_connections: 10_000,
             max_in_flight: 2_000,
             shutdown_notice_ms: 0,
             drain_timeout_ms: 10_000,
@@ -28,12 +128,254 @@ impl Default for Http {
     }
 }
 
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            jwks_url: None,
+            jwks_file: None,
+            issuer: String::new(),
+            audience: String::new(),
+            algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).into(),
+            refresh_ms: 300_000,
+            refresh_at_most_every_ms: 10_000,
+            leeway_ms: 30_000,
+        }
+    }
+}
+
 impl Http {
+    /// What `payments serve` has where it is not told otherwise.
+    pub(crate) fn for_production(&mut self) {
+        self.authentication.get_or_insert(Authentication::Required);
+        self.rate_limit.per_caller_per_second.get_or_insert(IN_PRODUCTION);
+        self.rate_limit.per_address_per_second.get_or_insert(IN_PRODUCTION);
+    }
+
+    /// What `payments demo` has, whatever it is told.
+    pub(crate) fn for_visitor(&mut self) {
+        self.authentication = Some(Authentication::Off);
+        self.tls = TlsFiles::default();
+    }
+
+    /// Checks what can be checked without a look at the files that it names.
     pub(super) fn check(&self, wrong: &mut Wrong) {
-        wrong.unless_in("http.request_timeout_ms", self.request_timeout_ms, 1..=LONGEST_WAIT_MS);
-        wrong.unless_in("http.body_limit_bytes", self.body_limit_bytes, 1_024..=64 * 1024 * 1024);
-        wrong.unless_in("http.max_in_flight", self.max_in_flight, 1..=1_000_000);
-        wrong.unless_in("http.shutdown_notice_ms", self.shutdown_notice_ms, 0..=LONGEST_WAIT_MS);
-        wrong.unless_in("http.drain_timeout_ms", self.drain_timeout_ms, 0..=LONGEST_WAIT_MS);
+        let (hour, mebibyte) = (3_600_000, 1024 * 1024);
+        let times = [
+            ("http.key_cache_ms", self.key_cache_ms, 0..=60_000),
+            ("http.request_timeout_ms", self.request_timeout_ms, 1..=hour),
+            ("http.header_timeout_ms", self.header_timeout_ms, 1..=hour),
+            ("http.body_timeout_ms", self.body_timeout_ms, 1..=hour),
+            ("http.idle_timeout_ms", self.idle_timeout_ms, 1..=hour),
+            ("http.shutdown_notice_ms", self.shutdown_notice_ms, 0..=LONGEST_WAIT_MS),
+            ("http.drain_timeout_ms", self.drain_timeout_ms, 0..=LONGEST_WAIT_MS),
+            ("http.jwt.refresh_ms", self.jwt.refresh_ms, 100..=24 * hour),
+            ("http.jwt.refresh_at_most_every_ms", self.jwt.refresh_at_most_every_ms, 100..=hour),
+            ("http.jwt.leeway_ms", self.jwt.leeway_ms, 0..=600_000),
+        ];
+        let sizes = [
+            ("http.body_limit_bytes", self.body_limit_bytes, 1_024..=16 * mebibyte),
+            ("http.header_limit_bytes", self.header_limit_bytes, 1_024..=mebibyte),
+            ("http.uri_limit_bytes", self.uri_limit_bytes, 64..=65_534),
+            ("http.max_headers", self.max_headers, 8..=10_000),
+            ("http.max_connections", self.max_connections, 1..=1_000_000),
+            ("http.max_in_flight", self.max_in_flight, 1..=1_000_000),
+        ];
+        times.into_iter().for_each(|(name, value, bounds)| wrong.unless_in(name, value, bounds));
+        sizes.into_iter().for_each(|(name, value, bounds)| wrong.unless_in(name, value, bounds));
+        if self.body_timeout_ms > self.request_timeout_ms {
+            let reason = "must not be longer than http.request_timeout_ms, which it is a part of";
+            wrong.add_with("http.body_timeout_ms", "http.request_timeout_ms", reason);
+        }
+        self.rate_limit.check(wrong);
+        let looked_at = [
+            self.tls.both().map(|_| ()),
+            self.jwt.settings().map(|_| ()),
+            self.origins().map(|_| ()),
+            self.proxies().map(|_| ()),
+        ];
+        for HttpError { name, reason } in looked_at.into_iter().filter_map(Result::err) {
+            wrong.add(format!("http.{name}"), reason);
+        }
+    }
+
+    /// The edge's settings, as far as they are under `[http]`. Reads the files of TLS.
+    pub(crate) fn edge(&self) -> Result<HttpSettings, HttpError> {
+        let ms = Duration::from_millis;
+        Ok(HttpSettings {
+            authentication: match self.authentication {
+                Some(Authentication::Required) => adapter_http::Authentication::Required,
+                Some(Authentication::Off) | None => adapter_http::Authentication::Off,
+            },
+            key_cache: ms(self.key_cache_ms),
+            jwt: self.jwt.settings()?,
+            rate_limits: self.rate_limit.limits(),
+            trusted_proxies: self.proxies()?,
+            cors_origins: self.origins()?,
+            tls: self.tls.read()?,
+            request_timeout: ms(self.request_timeout_ms),
+            header_timeout: ms(self.header_timeout_ms),
+            body_timeout: ms(self.body_timeout_ms),
+            idle_timeout: ms(self.idle_timeout_ms),
+            body_limit: self.body_limit_bytes,
+            max_header_bytes: self.header_limit_bytes,
+            max_uri_bytes: self.uri_limit_bytes,
+            max_headers: self.max_headers,
+            max_connections: self.max_connections,
+            max_in_flight: self.max_in_flight,
+            shutdown_notice: ms(self.shutdown_notice_ms),
+            drain_timeout: ms(self.drain_timeout_ms),
+            ..HttpSettings::default()
+        })
+    }
+
+    fn proxies(&self) -> Result<Vec<IpNet>, HttpError> {
+        let read = |text: &String| {
+            let reason = || format!("must hold networks such as 10.0.0.0/8: {text:?} is none");
+            text.parse().map_err(|_| HttpError::of("trusted_proxies", reason()))
+        };
+        self.trusted_proxies.iter().map(read).collect()
+    }
+
+    fn origins(&self) -> Result<Vec<HeaderValue>, HttpError> {
+        let read = |text: &String| {
+            let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+            let is_origin = authority.is_some_and(|name| !name.is_empty() && name.chars().all(fits));
+            let value = HeaderValue::try_from(text).ok().filter(|_| is_origin);
+            let reason = || format!("must hold origins such as https://shop.example: {text:?} is none");
+            value.ok_or_else(|| HttpError::of("cors_origins", reason()))
+        };
+        self.cors_origins.iter().map(read).collect()
+    }
+}
+
+impl Jwt {
+    fn settings(&self) -> Result<Option<JwtSettings>, HttpError> {
+        match (&self.jwks_url, &self.jwks_file) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                let reason = "is given beside http.jwt.jwks_file: give one of them";
+                return Err(HttpError::of("jwt.jwks_url", reason));
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+        }
+        let needed = [("jwt.issuer", &self.issuer), ("jwt.audience", &self.audience)];
+        if let Some((name, _)) = needed.into_iter().find(|(_, value)| value.is_empty()) {
+            return Err(HttpError::of(name, "is needed for tokens"));
+        }
+        let read = |name: &String| match name.as_str() {
+            "RS256" => Some(JwtAlgorithm::Rs256),
+            "ES256" => Some(JwtAlgorithm::Es256),
+            "EdDSA" => Some(JwtAlgorithm::EdDsa),
+            _ => None,
+        };
+        let algorithms: Option<Vec<_>> = self.algorithms.iter().map(read).collect();
+        let algorithms = algorithms.filter(|algorithms| !algorithms.is_empty());
+        Ok(Some(JwtSettings {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            algorithms: algorithms
+                .ok_or_else(|| HttpError::of("jwt.algorithms", "must be of RS256, ES256 and EdDSA"))?,
+            refresh_every: Duration::from_millis(self.refresh_ms),
+            refresh_at_most_every: Duration::from_millis(self.refresh_at_most_every_ms),
+            leeway: Duration::from_millis(self.leeway_ms),
+        }))
+    }
+}
+
+impl RateLimit {
+    fn check(&self, wrong: &mut Wrong) {
+        let rates = [
+            ("http.rate_limit.per_caller_per_second", self.per_caller_per_second),
+            ("http.rate_limit.per_caller_burst", self.per_caller_burst),
+            ("http.rate_limit.per_address_per_second", self.per_address_per_second),
+            ("http.rate_limit.per_address_burst", self.per_address_burst),
+        ];
+        for (name, rate) in rates {
+            wrong.unless_in(name, rate.unwrap_or(0), 0..=MOST_PER_SECOND);
+        }
+    }
+
+    fn limits(&self) -> RateLimits {
+        RateLimits {
+            per_caller: rate(self.per_caller_per_second, self.per_caller_burst),
+            per_address: rate(self.per_address_per_second, self.per_address_burst),
+        }
+    }
+}
+
+/// A rate of 0, or none, is no bound.
+fn rate(per_second: Option<u32>, burst: Option<u32>) -> Option<Rate> {
+    let per_second = NonZeroU32::new(per_second?)?;
+    let twice = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1));
+    Some(Rate { per_second, burst: burst.and_then(NonZeroU32::new).unwrap_or(twice) })
+}
+
+impl TlsFiles {
+    /// Certificate and key.
+    fn both(&self) -> Result<Option<(&PathBuf, &PathBuf)>, HttpError> {
+        match (&self.certificate_file, &self.key_file) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(HttpError::of("tls.certificate_file", "needs http.tls.key_file beside it")),
+            (None, Some(_)) => Err(HttpError::of("tls.key_file", "needs http.tls.certificate_file beside it")),
+        }
+    }
+
+    fn read(&self) -> Result<Option<Tls>, HttpError> {
+        let Some((certificate, key)) = self.both()? else { return Ok(None) };
+        let loaded = Tls::load(certificate.clone(), key.clone());
+        loaded.map(Some).map_err(|error: TlsError| HttpError::of("tls", format!("cannot be used: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_need_all_of_their_settings() {
+        let given = Jwt {
+            jwks_url: Some("https://issuer.example/keys".to_owned()),
+            issuer: "https://issuer.example".to_owned(),
+            audience: "payments".to_owned(),
+            ..Jwt::default()
+        };
+        assert!(given.settings().unwrap().is_some());
+        assert!(Jwt::default().settings().unwrap().is_none());
+        let said = |change: fn(&mut Jwt)| {
+            let mut jwt = given.clone();
+            change(&mut jwt);
+            jwt.settings().unwrap_err().to_string()
+        };
+        assert_eq!(said(|jwt| jwt.issuer.clear()), "settings: http.jwt.issuer is needed for tokens");
+        assert_eq!(said(|jwt| jwt.audience.clear()), "settings: http.jwt.audience is needed for tokens");
+        let both = said(|jwt| jwt.jwks_file = Some(PathBuf::from("keys.json")));
+        assert!(both.contains("give one of them"), "{both}");
+        let wrong: [fn(&mut Jwt); 3] = [
+            |jwt| jwt.algorithms.clear(),
+            |jwt| jwt.algorithms = vec!["none".to_owned()],
+            |jwt| jwt.algorithms = vec!["RS256".to_owned(), "HS256".to_owned()],
+        ];
+        for change in wrong {
+            let rule = "settings: http.jwt.algorithms must be of RS256, ES256 and EdDSA";
+            assert_eq!(said(change), rule);
+        }
+    }
+
+    #[test]
+    fn production_is_guarded_and_a_developers_machine_is_not() {
+        let mut http = Http::default();
+        assert_eq!(http.rate_limit.limits(), RateLimits::default());
+        http.for_production();
+        assert!(matches!(http.authentication, Some(Authentication::Required)));
+        let [per_second, burst] = [5_000, 10_000].map(|number| NonZeroU32::new(number).unwrap());
+        let rate = Some(Rate { per_second, burst });
+        assert_eq!(http.rate_limit.limits(), RateLimits { per_caller: rate, per_address: rate });
+        let mut http = Http { authentication: Some(Authentication::Off), ..Http::default() };
+        http.rate_limit.per_caller_per_second = Some(0);
+        http.for_production();
+        assert!(matches!(http.authentication, Some(Authentication::Off)));
+        assert_eq!(http.rate_limit.limits().per_caller, None);
     }
 }

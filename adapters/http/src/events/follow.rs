@@ -18,6 +18,7 @@ use futures::stream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::view;
+use crate::gate::Caller;
 use crate::path::LogQuery;
 use crate::problem::{Problem, json_text};
 use crate::shared::{Shared, overloaded};
@@ -25,6 +26,7 @@ use crate::shared::{Shared, overloaded};
 /// Where a follower is.
 struct Follower {
     shared: Arc<Shared>,
+    caller: Caller,
     position: i64,
     page: u32,
     read: VecDeque<RecordedEvent>,
@@ -35,6 +37,7 @@ struct Follower {
 /// Streams what is behind `Last-Event-ID`, or else behind `after`; `limit` bounds each read.
 pub(super) fn stream(
     shared: &Arc<Shared>,
+    caller: Caller,
     query: LogQuery,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -51,6 +54,7 @@ pub(super) fn stream(
     let place = Arc::clone(&shared.followers).try_acquire_owned().map_err(|_| overloaded())?;
     let follower = Follower {
         shared: Arc::clone(shared),
+        caller,
         position,
         page: query.limit,
         read: VecDeque::new(),
@@ -64,8 +68,8 @@ pub(super) fn stream(
 }
 
 impl Follower {
-    /// The next event, waited for. The stream ends when this process shuts down or cannot read; the
-    /// client comes back with the last id that it has seen.
+    /// The next event, waited for. The stream ends when this process shuts down or cannot read, or when
+    /// the client's credentials have ended; the client comes back with the last id that it has seen.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.read.pop_front() {
@@ -80,6 +84,10 @@ impl Follower {
             }
             let read = self.shared.api.reader.behind(self.position, self.page).await;
             self.read = read.ok()?.into();
+            // It may have followed for days: a key that was revoked meanwhile opens nothing more.
+            if !self.shared.gate.still_admits(&self.caller.0).await {
+                return None;
+            }
             if self.read.is_empty() {
                 self.shared.api.reader.grown_beyond(self.position).await;
             }

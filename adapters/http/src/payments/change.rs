@@ -22,7 +22,7 @@ use crate::keyed::{self, RequestHash};
 use crate::path::PaymentPath;
 use crate::problem::{self, Problem};
 use crate::shared::{Shared, lost};
-use crate::{body, trace};
+use crate::body;
 
 /// Most characters of a reason.
 const MAX_WORDS: usize = 256;
@@ -113,7 +113,7 @@ pub(crate) fn keyed_request(
     payment_id: &PaymentId,
 ) -> Result<KeyedRequest, Problem> {
     let key = keyed::header_key(&parts.headers)?;
-    Ok(keyed::keyed(&key, hash, payment_id.as_str(), trace::of(parts)?))
+    keyed::keyed(parts, &key, hash, payment_id.as_str())
 }
 
 /// Waits for a change as long as for a payment; what takes longer goes on.

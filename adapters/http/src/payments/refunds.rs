@@ -19,7 +19,7 @@ use crate::keyed::RequestHash;
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{Problem, json_text};
 use crate::shared::Shared;
-use crate::{body, ids};
+use crate::{body, gate, ids};
 
 /// A refund as it is read.
 #[derive(Serialize)]
@@ -47,17 +47,19 @@ struct ProcessingBody<'a> {
     message: &'static str,
 }
 
-/// The payment and the refund that a path names.
+/// The payment and the refund that a path names; another caller's payment is not there.
 pub(crate) struct RefundPath(PaymentId, RefundId);
 
-impl<S: Send + Sync> FromRequestParts<S> for RefundPath {
+impl FromRequestParts<Arc<Shared>> for RefundPath {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path((payment_id, refund_id)) = Path::<(String, String)>::from_request_parts(parts, state)
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let Path((payment_id, refund_id)) = Path::<(String, String)>::from_request_parts(parts, shared)
             .await
             .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
-        Ok(Self(fields::id(&payment_id, "payment_id")?, fields::id(&refund_id, "refund_id")?))
+        let payment_id = fields::id(&payment_id, "payment_id")?;
+        gate::must_be_own(shared, parts, &payment_id).await?;
+        Ok(Self(payment_id, fields::id(&refund_id, "refund_id")?))
     }
 }
 

@@ -6,6 +6,7 @@
 mod answers;
 mod bad_fields;
 mod bad_requests;
+mod browsers;
 mod sockets;
 mod webhooks;
 
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use commands::access::{AccessError, ApiKey, ApiKeys};
 use commands::accounts::AccountCommands;
 use commands::context::CommandContext;
 use commands::idempotency::{Claim, IdempotencyKey, InFlight, Reply};
@@ -38,7 +40,7 @@ use projections::{AccountBalance, AccountEntry, PaymentRow};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{Api, HttpSettings, JsonAnswers, Metrics, Services, Webhooks, router};
+use crate::{Access, Api, HttpSettings, JsonAnswers, Metrics, Services, Webhooks, router};
 
 const REACHED: &str = "SECRET: a request has come through to a port";
 
@@ -186,6 +188,16 @@ impl Deliveries for Untouched {
 }
 
 #[async_trait]
+impl ApiKeys for Untouched {
+    async fn find(&self, _: &str) -> Result<Option<ApiKey>, AccessError> {
+        panic!("{REACHED}")
+    }
+    async fn used(&self, _: &[String]) -> Result<(), AccessError> {
+        panic!("{REACHED}")
+    }
+}
+
+#[async_trait]
 impl OutboxMonitor for Untouched {
     async fn status(&self) -> Result<Option<OutboxStatus>, StoreError> {
         panic!("{REACHED}")
@@ -236,6 +248,7 @@ fn api_on(settings: HttpSettings, runs: bool) -> Api {
         reader: Arc::new(Untouched { runs }),
         read_models: Arc::new(Untouched { runs }),
         outbox: Arc::new(Untouched { runs }),
+        access: Access { keys: Arc::new(Untouched { runs }), key_set: None },
         webhooks: Webhooks {
             endpoints: Arc::new(Untouched { runs }),
             deliveries: Arc::new(Untouched { runs }),

@@ -18,11 +18,12 @@ use commands::webhooks::{EndpointStatus, EventFilter};
 
 use crate::answers::{render, respond};
 use crate::fields::{Field, Fields, too_long};
-use crate::keyed::{self, CALLER, RequestHash};
+use crate::gate::Caller;
+use crate::keyed::{self, RequestHash};
 use crate::path::PlainQuery;
 use crate::problem::Problem;
 use crate::shared::{Shared, lost};
-use crate::{body, ids, trace};
+use crate::{body, ids};
 
 use self::view::{changed, endpoint_body, endpoint_page};
 
@@ -65,7 +66,7 @@ pub(crate) async fn register(
     let url = checked_url(&shared, url).await?;
     let hash = RequestHash::of("register_webhook").text(&url).texts(filter.names()).text(&description);
     let id = ids::time_ordered("whe_");
-    let keyed = keyed::keyed(&key, hash, &id, trace::of(&parts)?);
+    let keyed = keyed::keyed(&parts, &key, hash, &id)?;
     let change = Change::Register { id, url, filter, description, secret: ids::webhook_secret() };
     execute(&shared, keyed, change, StatusCode::CREATED).await
 }
@@ -83,8 +84,12 @@ pub(crate) async fn rotate_secret(
 }
 
 /// `GET /api/v1/webhooks`: all of them, the oldest first.
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, _: PlainQuery) -> Result<Response, Problem> {
-    let endpoints = shared.api.webhooks.endpoints.endpoints(Some(CALLER)).await.map_err(refused)?;
+pub(crate) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let endpoints = shared.api.webhooks.endpoints.endpoints(Some(caller.name())).await.map_err(refused)?;
     Ok(ok(endpoint_page(&endpoints)))
 }
 
@@ -92,9 +97,10 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, _: PlainQuery) -> Re
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
     EndpointPath(id): EndpointPath,
+    caller: Caller,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
-    let endpoint = shared.api.webhooks.endpoints.endpoint(Some(CALLER), &id).await.map_err(refused)?;
+    let endpoint = shared.api.webhooks.endpoints.endpoint(Some(caller.name()), &id).await.map_err(refused)?;
     Ok(ok(endpoint_body(&endpoint, None)))
 }
 
@@ -105,6 +111,7 @@ pub(crate) async fn update(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let caller = Caller::of(&parts)?;
     let bytes = body::read(body, shared.api.settings.body_limit).await?;
     let text = body::json(&parts.headers, &bytes)?;
     let fields = Fields::read(text, &["url", "event_types", "description", "status"])?;
@@ -117,7 +124,7 @@ pub(crate) async fn update(
     };
     let changes = EndpointChanges { url, filter, description, status };
     let endpoints = Arc::clone(&shared.api.webhooks.endpoints);
-    let command = shared.run(async move { endpoints.update(CALLER, &id, &changes).await })?;
+    let command = shared.run(async move { endpoints.update(caller.name(), &id, &changes).await })?;
     let endpoint = command.await.map_err(lost)?.map_err(refused)?;
     Ok(ok(endpoint_body(&endpoint, None)))
 }
@@ -126,10 +133,11 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(shared): State<Arc<Shared>>,
     EndpointPath(id): EndpointPath,
+    caller: Caller,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let endpoints = Arc::clone(&shared.api.webhooks.endpoints);
-    let command = shared.run(async move { endpoints.delete(CALLER, &id).await })?;
+    let command = shared.run(async move { endpoints.delete(caller.name(), &id).await })?;
     command.await.map_err(lost)?.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -165,7 +173,7 @@ async fn bare(
     let bytes = body::read(body, shared.api.settings.body_limit).await?;
     Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
     let key = keyed::header_key(&parts.headers)?;
-    Ok(keyed::keyed(&key, RequestHash::of(operation).text(id), id, trace::of(&parts)?))
+    keyed::keyed(&parts, &key, RequestHash::of(operation).text(id), id)
 }
 
 /// Carries a change out in a task of its own, and answers it.

@@ -31,6 +31,8 @@ pub(super) const fn finish(projection: Projection) -> &'static [&'static str] {
         Projection::AccountBalances | Projection::AccountEntries => &[],
         Projection::Payments => &[
             "create index if not exists payments_by_time on read_models_next.payments (initiated_position)",
+            "create index if not exists payments_by_caller
+                on read_models_next.payments (caller, initiated_position)",
             "create index if not exists payments_by_user
                 on read_models_next.payments (user_id, initiated_position)",
             "create index if not exists payments_by_status
@@ -105,12 +107,12 @@ pub(super) const fn digest(projection: Projection) -> &'static str {
                 (select count(*), bit_xor(hash_record_extended(
                     row(payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
                         risk::text, transaction_id, failure::text, review_reason, captured, refunded,
-                        metadata::text, initiated_position, initiated_at, position, updated_at), $1))
+                        metadata::text, initiated_position, initiated_at, position, updated_at, caller), $1))
                    from read_models.payments) as live,
                 (select count(*), bit_xor(hash_record_extended(
                     row(payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
                         risk::text, transaction_id, failure::text, review_reason, captured, refunded,
-                        metadata::text, initiated_position, initiated_at, position, updated_at), $1))
+                        metadata::text, initiated_position, initiated_at, position, updated_at, caller), $1))
                    from payments) as built"
         }
     }

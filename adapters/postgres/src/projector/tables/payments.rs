@@ -22,7 +22,7 @@ impl Table for Payments {
         let query = sqlx::query(
             "select payment_id, user_id, payer, payee, currency, amount, payment_method, capture, status,
                     risk::text, transaction_id, failure::text, review_reason, captured, refunded,
-                    metadata::text, initiated_position, initiated_at, position, updated_at
+                    metadata::text, initiated_position, initiated_at, position, updated_at, caller
                from payments where payment_id = any($1)",
         );
         let rows = query.bind(keys).fetch_all(connection).await?;
@@ -71,7 +71,7 @@ async fn add<'a>(
 ) -> Result<(), sqlx::Error> {
     let mut rows = CopyRows::with_capacity(payments.len() * 400);
     for row in payments {
-        rows.row(20)
+        rows.row(21)
             .text(row.payment_id.as_str())
             .text(row.user_id.as_str())
             .text(row.payer.as_str())
@@ -91,11 +91,12 @@ async fn add<'a>(
             .bigint(row.initiated_position)
             .time(row.initiated_at)
             .bigint(row.position)
-            .time(row.updated_at);
+            .time(row.updated_at)
+            .text(&row.caller);
     }
     let copy = "copy payments (payment_id, user_id, payer, payee, currency, amount, payment_method, capture,
                                status, risk, transaction_id, failure, review_reason, captured, refunded,
-                               metadata, initiated_position, initiated_at, position, updated_at)
+                               metadata, initiated_position, initiated_at, position, updated_at, caller)
                 from stdin (format binary)";
     rows.send(connection, copy).await
 }
@@ -125,6 +126,7 @@ pub(crate) fn payment(row: &PgRow) -> Result<PaymentRow, sqlx::Error> {
         initiated_at: row.try_get(17)?,
         position: row.try_get(18)?,
         updated_at: row.try_get(19)?,
+        caller: row.try_get(20)?,
     })
 }
 
