@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::books::{Books, are_completed, settled};
+use crate::support::folder::{Folder, alive};
 use crate::support::process::{Server, signal};
-use crate::support::{Client, Payment, SandboxProcess, TestDatabase, eventually};
+use crate::support::{Client, Engine, Payment, SandboxProcess, TestDatabase, eventually};
 
 /// Longer than any test: what waits for it is not what ends a process.
 const LONG_MS: &str = "120000";
@@ -127,4 +128,30 @@ async fn a_silent_channel_holds_no_process_up_and_loses_no_payment() {
     books.all_settled();
     books.agree_with_channel(&sandbox, true).await;
     engine.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_to_an_embedded_engine_still_stops_its_postgres() {
+    let folder = Folder::new("drain-embedded");
+    let data = folder.made();
+    let sandbox = SandboxProcess::start_with(&data, &[("PAYMENTS_SANDBOX__STALLED", "true")]);
+    let endless = [PATIENT, &[("PAYMENTS_HTTP__DRAIN_TIMEOUT_MS", LONG_MS)]].concat();
+    let engine = Engine::start_with(&data, &sandbox, &endless);
+    let postgres = engine.postmaster_pid();
+    let client = Client::patient_for(engine.url(), LONG);
+    let account = client.funded("alice", "100.00").await;
+    let mut asked = tokio::task::JoinSet::new();
+    let paying = client.clone();
+    asked.spawn(async move { paying.try_pay(&Payment::of("alice", "held", "1.00")).await });
+    eventually("it is at the channel", async || client.account(&account).await.body["held"] == "1.00").await;
+    let began = Instant::now();
+    signal("TERM", engine.pid());
+    eventually("it is draining", async || {
+        std::fs::read_to_string(data.join("engine.log")).unwrap().contains("asked to stop")
+    })
+    .await;
+    signal("TERM", engine.pid());
+    assert_eq!(engine.ended().code(), Some(1));
+    assert!(began.elapsed() < LONG / 2, "the second signal was not heard");
+    assert!(!alive(postgres));
 }

@@ -129,11 +129,15 @@ async fn a_topic_or_a_setting_that_is_wrong_is_named() {
 
     for (name, value, said) in [
         ("PAYMENTS_KAFKA__BROKERS", "nowhere", "kafka.brokers must be `host:port`"),
-        ("PAYMENTS_KAFKA__PARTITIONS", "0", "kafka.partitions must be at least 1"),
+        ("PAYMENTS_KAFKA__PARTITIONS", "0", "kafka.partitions must be 1 to 100000"),
         ("PAYMENTS_KAFKA__ACCOUNTS_TOPIC", "payments.events", "kafka.accounts_topic"),
         ("PAYMENTS_KAFKA__CLIENT__ACKS", "1", "kafka.client.acks cannot be set"),
-        ("PAYMENTS_KAFKA__CLIENT__SASL_MECHANISMUS", "hunter2", "sasl.mechanismus"),
-        ("PAYMENTS_KAFKA__CLIENT__SASL_PASSWORD_FILE", "/nowhere/secret", "kafka.client.sasl.password.file"),
+        ("PAYMENTS_KAFKA__CLIENT__SASL_MECHANISMUS", "hunter2", "kafka.client.sasl_mechanismus is refused"),
+        (
+            "PAYMENTS_KAFKA__CLIENT__SASL_PASSWORD_FILE",
+            "/nowhere/secret",
+            "kafka.client.sasl_password_file names a file",
+        ),
     ] {
         let mut command = Command::new(program());
         command.args(["relay", "status"]).env("DATABASE_URL", parts.database.url());

@@ -270,9 +270,9 @@ fn wrong_settings_are_named() {
         (
             "PAYMENTS_WEBHOOKS__ALLOWED_NETWORKS",
             r#"["10.0.0.0/33"]"#,
-            "webhooks.allowed_networks: \"10.0.0.0/33\"",
+            "webhooks.allowed_networks must hold networks: \"10.0.0.0/33\"",
         ),
-        ("PAYMENTS_WEBHOOKS__TIMEOUT_MS", "0", "webhooks.timeout_ms must be at least 1"),
+        ("PAYMENTS_WEBHOOKS__TIMEOUT_MS", "0", "webhooks.timeout_ms must be 1 to 86400000"),
         ("PAYMENTS_WEBHOOKS__RETRY_PAUSES_MS", "[99999999999]", "webhooks.retry_pauses_ms"),
     ] {
         let run = Command::new(program()).args(["events", "list"]).env(name, value).output().unwrap();

@@ -120,6 +120,11 @@ impl Engine {
         self.process.kill();
     }
 
+    /// Waits until it has ended by itself, and says how.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        self.process.child.wait().unwrap()
+    }
+
     /// SIGTERM: drains, stops PostgreSQL, ends with status 0.
     pub(crate) fn stop(mut self) {
         self.process.terminate();

@@ -57,7 +57,13 @@ impl Roles {
             asked.cancelled().await;
             tokio::time::sleep(notice).await;
             self.stop.cancel();
-            let ended = async { while self.until_asked.join_next().await.is_some() {} };
+            let ended = async {
+                while let Some(ended) = self.until_asked.join_next().await {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a role broke off");
+                    }
+                }
+            };
             if tokio::time::timeout(bound, ended).await.is_err() {
                 tracing::warn!(roles = self.until_asked.len(), "roles had not ended when time was up");
             }

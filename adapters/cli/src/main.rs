@@ -47,16 +47,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Whatever keeps a command from doing its work, said so that the user knows what to do.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
-        Err(failure) => {
-            report(&failure);
-            ExitCode::FAILURE
-        }
-    }
+    let code = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
+        let code = runtime.block_on(run(arguments));
+        // A thread that waits for a broker that is away must not hold the end up.
+        runtime.shutdown_background();
+        code
+    });
+    code.unwrap_or_else(|failure| {
+        report(&failure);
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {

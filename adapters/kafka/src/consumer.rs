@@ -114,7 +114,11 @@ impl Consumer {
 
     async fn work(&self, stop: &CancellationToken) -> Result<(), Broken> {
         let group = self.handler.name();
-        let dead_letters = DeadLetters::open(&self.settings, &self.topics, group).await?;
+        // A cluster that is away is waited for, but not by one that is to stop.
+        let dead_letters = tokio::select! {
+            opened = DeadLetters::open(&self.settings, &self.topics, group) => opened?,
+            () = stop.cancelled() => return Ok(()),
+        };
         let consumer: StreamConsumer<Logs> = self.config(group).create_with_context(Logs)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;

@@ -91,7 +91,12 @@ impl Relay {
 
     async fn work(&self, stop: &CancellationToken) -> Result<(), Broken> {
         let Some(mut lead) = self.outbox.lead().await? else { return Ok(()) };
-        topics::ensure(&self.settings, &self.settings.live_topics(), self.settings.partitions).await?;
+        let topics = self.settings.live_topics();
+        // A cluster that is away is waited for, but not by one that is to stop.
+        tokio::select! {
+            ensured = topics::ensure(&self.settings, &topics, self.settings.partitions) => ensured?,
+            () = stop.cancelled() => return Ok(()),
+        }
         tracing::info!(position = lead.marked(), "relaying the log");
         let acks = Arc::new(Acks::behind(lead.marked()));
         let producer: ThreadedProducer<Answers<Acks>> =
