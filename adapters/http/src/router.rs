@@ -47,10 +47,7 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/payments/{payment_id}", get(Read, payments::show))
         .route("/api/v1/payments/{payment_id}/capture", post(Write, change::capture))
         .route("/api/v1/payments/{payment_id}/void", post(Write, change::void))
-        .route(
-            "/api/v1/payments/{payment_id}/refunds",
-            post(Write, refunds::create).get(Read, refunds::list),
-        )
+        .route("/api/v1/payments/{payment_id}/refunds", post(Write, refunds::create).get(Read, refunds::list))
         .route("/api/v1/payments/{payment_id}/refunds/{refund_id}", get(Read, refunds::show))
         .route("/api/v1/payments/{payment_id}/review", post(Operate, change::review))
         .route("/api/v1/transfers", post(Write, transfers::create))

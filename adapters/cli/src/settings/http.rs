@@ -4,11 +4,14 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter_http::{HeaderValue, HttpSettings, JwtAlgorithm, JwtSettings, Rate, RateLimits, Tls, TlsError};
+use adapter_http::{HeaderValue, HttpSettings, Rate, RateLimits, Tls, TlsError};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::jwt::Jwt;
 use super::wrong::{LONGEST_WAIT_MS, Wrong};
+
+mod jwt;
 
 /// What a caller and an address may ask for a second in production, where the operator says nothing else.
 const IN_PRODUCTION: u32 = 5_000;
@@ -44,22 +47,6 @@ pub(crate) struct Http {
     pub(crate) shutdown_notice_ms: u64,
     /// How long everything that is under way may take to end after that.
     pub(crate) drain_timeout_ms: u64,
-}
-
-/// Tokens in place of keys; none where there is neither URL nor file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Jwt {
-    pub(crate) jwks_url: Option<String>,
-    pub(crate) jwks_file: Option<PathBuf>,
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    /// `RS256`, `ES256`, `EdDSA`.
-    pub(crate) algorithms: Vec<String>,
-    pub(crate) refresh_ms: u64,
-    /// For a key that is not known the set is read again, at most so often.
-    pub(crate) refresh_at_most_every_ms: u64,
-    pub(crate) leeway_ms: u64,
 }
 
 /// Not given, `payments serve` has a bound of its own and `payments dev` has none; 0 is none. A burst that is not given
@@ -128,21 +115,6 @@ impl Default for Http {
     }
 }
 
-impl Default for Jwt {
-    fn default() -> Self {
-        Self {
-            jwks_url: None,
-            jwks_file: None,
-            issuer: String::new(),
-            audience: String::new(),
-            algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).into(),
-            refresh_ms: 300_000,
-            refresh_at_most_every_ms: 10_000,
-            leeway_ms: 30_000,
-        }
-    }
-}
-
 impl Http {
     /// What `payments serve` has where it is not told otherwise.
     pub(crate) fn for_production(&mut self) {
@@ -168,9 +140,6 @@ impl Http {
             ("http.idle_timeout_ms", self.idle_timeout_ms, 1..=hour),
             ("http.shutdown_notice_ms", self.shutdown_notice_ms, 0..=LONGEST_WAIT_MS),
             ("http.drain_timeout_ms", self.drain_timeout_ms, 0..=LONGEST_WAIT_MS),
-            ("http.jwt.refresh_ms", self.jwt.refresh_ms, 100..=24 * hour),
-            ("http.jwt.refresh_at_most_every_ms", self.jwt.refresh_at_most_every_ms, 100..=hour),
-            ("http.jwt.leeway_ms", self.jwt.leeway_ms, 0..=600_000),
         ];
         let sizes = [
             ("http.body_limit_bytes", self.body_limit_bytes, 1_024..=16 * mebibyte),
@@ -182,17 +151,15 @@ impl Http {
         ];
         times.into_iter().for_each(|(name, value, bounds)| wrong.unless_in(name, value, bounds));
         sizes.into_iter().for_each(|(name, value, bounds)| wrong.unless_in(name, value, bounds));
-        if self.body_timeout_ms > self.request_timeout_ms {
+        // What is out of bounds itself has been named.
+        if (1..self.body_timeout_ms).contains(&self.request_timeout_ms) && self.body_timeout_ms <= hour {
             let reason = "must not be longer than http.request_timeout_ms, which it is a part of";
             wrong.add_with("http.body_timeout_ms", "http.request_timeout_ms", reason);
         }
         self.rate_limit.check(wrong);
-        let looked_at = [
-            self.tls.both().map(|_| ()),
-            self.jwt.settings().map(|_| ()),
-            self.origins().map(|_| ()),
-            self.proxies().map(|_| ()),
-        ];
+        self.jwt.check(wrong);
+        self.tls.check(wrong);
+        let looked_at = [self.origins().map(|_| ()), self.proxies().map(|_| ())];
         for HttpError { name, reason } in looked_at.into_iter().filter_map(Result::err) {
             wrong.add(format!("http.{name}"), reason);
         }
@@ -249,40 +216,6 @@ impl Http {
     }
 }
 
-impl Jwt {
-    fn settings(&self) -> Result<Option<JwtSettings>, HttpError> {
-        match (&self.jwks_url, &self.jwks_file) {
-            (None, None) => return Ok(None),
-            (Some(_), Some(_)) => {
-                let reason = "is given beside http.jwt.jwks_file: give one of them";
-                return Err(HttpError::of("jwt.jwks_url", reason));
-            }
-            (Some(_), None) | (None, Some(_)) => {}
-        }
-        let needed = [("jwt.issuer", &self.issuer), ("jwt.audience", &self.audience)];
-        if let Some((name, _)) = needed.into_iter().find(|(_, value)| value.is_empty()) {
-            return Err(HttpError::of(name, "is needed for tokens"));
-        }
-        let read = |name: &String| match name.as_str() {
-            "RS256" => Some(JwtAlgorithm::Rs256),
-            "ES256" => Some(JwtAlgorithm::Es256),
-            "EdDSA" => Some(JwtAlgorithm::EdDsa),
-            _ => None,
-        };
-        let algorithms: Option<Vec<_>> = self.algorithms.iter().map(read).collect();
-        let algorithms = algorithms.filter(|algorithms| !algorithms.is_empty());
-        Ok(Some(JwtSettings {
-            issuer: self.issuer.clone(),
-            audience: self.audience.clone(),
-            algorithms: algorithms
-                .ok_or_else(|| HttpError::of("jwt.algorithms", "must be of RS256, ES256 and EdDSA"))?,
-            refresh_every: Duration::from_millis(self.refresh_ms),
-            refresh_at_most_every: Duration::from_millis(self.refresh_at_most_every_ms),
-            leeway: Duration::from_millis(self.leeway_ms),
-        }))
-    }
-}
-
 impl RateLimit {
     fn check(&self, wrong: &mut Wrong) {
         let rates = [
@@ -312,18 +245,29 @@ fn rate(per_second: Option<u32>, burst: Option<u32>) -> Option<Rate> {
 }
 
 impl TlsFiles {
-    /// Certificate and key.
-    fn both(&self) -> Result<Option<(&PathBuf, &PathBuf)>, HttpError> {
+    fn check(&self, wrong: &mut Wrong) {
+        let names_none = |file: &PathBuf| file.as_os_str().is_empty();
+        let (certificate, key) = ("http.tls.certificate_file", "http.tls.key_file");
+        for (name, file) in [(certificate, &self.certificate_file), (key, &self.key_file)] {
+            if file.as_ref().is_some_and(names_none) {
+                wrong.add(name, "must name a file");
+            }
+        }
         match (&self.certificate_file, &self.key_file) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(HttpError::of("tls.certificate_file", "needs http.tls.key_file beside it")),
-            (None, Some(_)) => Err(HttpError::of("tls.key_file", "needs http.tls.certificate_file beside it")),
+            (Some(file), None) if !names_none(file) => {
+                wrong.add(certificate, "needs http.tls.key_file beside it");
+            }
+            (None, Some(file)) if !names_none(file) => {
+                wrong.add(key, "needs http.tls.certificate_file beside it");
+            }
+            _ => {}
         }
     }
 
     fn read(&self) -> Result<Option<Tls>, HttpError> {
-        let Some((certificate, key)) = self.both()? else { return Ok(None) };
+        let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) else {
+            return Ok(None);
+        };
         let loaded = Tls::load(certificate.clone(), key.clone());
         loaded.map(Some).map_err(|error: TlsError| HttpError::of("tls", format!("cannot be used: {error}")))
     }
@@ -332,36 +276,6 @@ impl TlsFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_need_all_of_their_settings() {
-        let given = Jwt {
-            jwks_url: Some("https://issuer.example/keys".to_owned()),
-            issuer: "https://issuer.example".to_owned(),
-            audience: "payments".to_owned(),
-            ..Jwt::default()
-        };
-        assert!(given.settings().unwrap().is_some());
-        assert!(Jwt::default().settings().unwrap().is_none());
-        let said = |change: fn(&mut Jwt)| {
-            let mut jwt = given.clone();
-            change(&mut jwt);
-            jwt.settings().unwrap_err().to_string()
-        };
-        assert_eq!(said(|jwt| jwt.issuer.clear()), "settings: http.jwt.issuer is needed for tokens");
-        assert_eq!(said(|jwt| jwt.audience.clear()), "settings: http.jwt.audience is needed for tokens");
-        let both = said(|jwt| jwt.jwks_file = Some(PathBuf::from("keys.json")));
-        assert!(both.contains("give one of them"), "{both}");
-        let wrong: [fn(&mut Jwt); 3] = [
-            |jwt| jwt.algorithms.clear(),
-            |jwt| jwt.algorithms = vec!["none".to_owned()],
-            |jwt| jwt.algorithms = vec!["RS256".to_owned(), "HS256".to_owned()],
-        ];
-        for change in wrong {
-            let rule = "settings: http.jwt.algorithms must be of RS256, ES256 and EdDSA";
-            assert_eq!(said(change), rule);
-        }
-    }
 
     #[test]
     fn production_is_guarded_and_a_developers_machine_is_not() {

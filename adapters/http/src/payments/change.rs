@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 
 use super::payment_not_found;
 use crate::answers::{processing, render, respond};
+use crate::body;
 use crate::fields::Fields;
 use crate::keyed::{self, RequestHash};
 use crate::path::PaymentPath;
 use crate::problem::{self, Problem};
 use crate::shared::{Shared, lost};
-use crate::body;
 
 /// Most characters of a reason.
 const MAX_WORDS: usize = 256;
