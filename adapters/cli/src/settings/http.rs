@@ -380,7 +380,7 @@ mod tests {
         };
         assert!(matches!(read("off").unwrap().authentication, Some(Authentication::Off)));
         let said = read("maybe").unwrap_err();
-        assert!(said.contains("authentication") && said.contains("expected `required` or `off`"), "{said}");
+        assert!(said.contains("authentication") && said.contains("`required` or `off`"), "{said}");
     }
 
     #[test]
