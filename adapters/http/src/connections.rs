@@ -10,12 +10,11 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,8 +24,6 @@ use futures::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Peer;
@@ -117,6 +114,11 @@ impl Presence {
         self.idle_since.load(Ordering::Relaxed) == SERVING
     }
 
+    /// How many requests were begun.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     fn rest(&self) {
         let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(SERVING - 1);
         self.idle_since.store(since, Ordering::Relaxed);
@@ -187,116 +189,6 @@ impl HttpBody for Streamed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A stream whose other end may not take for ever: to send a head that it has begun, or to take what it asked for.
-pub(crate) struct Patient<S> {
-    stream: S,
-    presence: Arc<Presence>,
-    /// For a head, from its first byte on.
-    head_timeout: Duration,
-    /// For a write to get on.
-    write_timeout: Duration,
-    /// The number of the request whose head has begun to come.
-    head_of: Option<u64>,
-    head_timer: Option<Pin<Box<Sleep>>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S> Patient<S> {
-    pub(crate) fn new(
-        stream: S,
-        presence: Arc<Presence>,
-        head_timeout: Duration,
-        write_timeout: Duration,
-    ) -> Self {
-        Self {
-            stream,
-            presence,
-            head_timeout,
-            write_timeout,
-            head_of: None,
-            head_timer: None,
-            write_timer: None,
-        }
-    }
-
-    /// What was written, unless nothing gets on for too long.
-    fn written<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write_timer = None;
-            return written;
-        }
-        let timeout = self.write_timeout;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let begun = self.presence.requests.load(Ordering::Relaxed);
-        if self.presence.is_serving() {
-            (self.head_of, self.head_timer) = (None, None);
-            return read;
-        }
-        if read.is_ready() {
-            if buffer.filled().len() > before {
-                self.head_of = Some(begun);
-            }
-            return read;
-        }
-        // The usual head comes at once, and needs no timer.
-        if self.head_of != Some(begun) {
-            (self.head_of, self.head_timer) = (None, None);
-            return Poll::Pending;
-        }
-        let timeout = self.head_timeout;
-        let timer = self.head_timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(context, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.written(context, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.written(context, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.written(context, shut)
     }
 }
 

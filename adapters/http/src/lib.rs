@@ -13,7 +13,7 @@
 //! | `jaeger` | links into Jaeger's pages |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
 //! | `slow_body`, `headers` | a body's time limit; what every answer has |
-//! | [`server`], `connections`, `tls` | connections, their limits, and the drain at the end |
+//! | [`server`], `connections`, `patient`, `tls` | connections, their limits, and the drain at the end |
 //!
 //! Start at [`router()`], then follow `payments::create`.
 //!
@@ -35,6 +35,7 @@ mod ids;
 mod jaeger;
 mod keyed;
 mod path;
+mod patient;
 mod payments;
 mod problem;
 mod reading;

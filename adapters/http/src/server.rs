@@ -21,8 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connections::{Patient, Presence, Registry, Served};
+use crate::connections::{Presence, Registry, Served};
 use crate::gate::Peer;
+use crate::patient::Patient;
 use crate::router::routes;
 use crate::shared::{Api, Shared};
 use crate::tls::Tls;
