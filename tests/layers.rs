@@ -41,6 +41,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rdkafka", &["adapter-kafka", "bench"]),
     ("axum", &["adapter-http", "adapter-services", "bench"]),
     ("standardwebhooks", &["adapter-services"]),
+    // The document is made where the routes are.
+    ("utoipa", &["adapter-http"]),
     ("clap", &["payments", "bench"]),
 ];
 

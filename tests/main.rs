@@ -7,6 +7,7 @@ mod accounts;
 mod alerts;
 mod bad_input;
 mod causality;
+mod contract;
 mod cut_connections;
 mod deploy;
 mod embedded;

@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Receivers of events: who is registered, what became of sending; send again.
     Webhooks(WebhooksArguments),
+    /// The API's contract, OpenAPI 3.1 as JSON; a running engine shows it at /docs.
+    Openapi,
 }
 
 /// Where the tools find the database.

@@ -9,6 +9,7 @@ mod engine;
 mod event_line;
 mod events;
 mod notifier;
+mod openapi;
 mod output;
 mod progress;
 mod projections;
@@ -82,6 +83,7 @@ async fn carry_out(
         Command::Review(options) => return review::run(options, settings).await,
         Command::Trace(options) => return trace::run(options).await,
         Command::Webhooks(options) => return webhooks::run(options).await,
+        Command::Openapi => openapi::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,9 @@ impl Command {
             Self::Review(_) | Self::Replay(_) | Self::Projections(_) => {
                 ("payments-tools", "production", IN_PRODUCTION)
             }
-            Self::Events(_) | Self::Relay(_) | Self::Trace(_) | Self::Webhooks(_) => return None,
+            Self::Events(_) | Self::Relay(_) | Self::Trace(_) | Self::Webhooks(_) | Self::Openapi => {
+                return None;
+            }
         };
         Some(Service { name, environment, share })
     }

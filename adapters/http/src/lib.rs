@@ -10,6 +10,7 @@
 //! | `keyed` | idempotency keys and the hash of what was asked |
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
 //! | `jaeger` | links into Jaeger's pages |
+//! | [`openapi`] | the contract as OpenAPI, and the page that shows it |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
 //! | [`server`] | connections, and the drain at the end |
 //!
@@ -29,6 +30,7 @@ mod health;
 mod ids;
 mod jaeger;
 mod keyed;
+pub mod openapi;
 mod path;
 mod payments;
 mod problem;

@@ -119,7 +119,9 @@ fn whole_numbers<const N: usize>(
 }
 
 fn whole_number(name: &'static str, value: &str) -> Result<i64, Problem> {
-    value.parse().ok().filter(|number: &i64| *number >= 0).ok_or_else(|| {
+    // Digits alone: Rust reads a sign as well.
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| digits).ok_or_else(|| {
         let detail = format!("`{name}` must be a whole number, 0 or more.");
         Problem::unprocessable("wrong_type", detail).param(name)
     })
@@ -139,7 +141,10 @@ fn parameters<const N: usize>(
             let detail = format!("There is no parameter `{name}` here.");
             return Err(Problem::unprocessable("unknown_parameter", detail).param(name));
         };
-        values[index] = Some(value);
+        if values[index].replace(value).is_some() {
+            let detail = format!("The parameter `{name}` is given twice.");
+            return Err(Problem::unprocessable("repeated_parameter", detail).param(name));
+        }
     }
     Ok(values)
 }

@@ -14,7 +14,7 @@ use crate::payments::list;
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, health, payments, traces, webhooks};
+use crate::{accounts, edge, events, health, openapi, payments, traces, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -26,7 +26,12 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics));
-    let served = if shared.api.settings.only_health { health } else { health.merge(api_routes()) };
+    let documents = Router::new()
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::docs::page))
+        .route("/docs/redoc.js", get(openapi::docs::program));
+    let served =
+        if shared.api.settings.only_health { health } else { health.merge(documents).merge(api_routes()) };
     served
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

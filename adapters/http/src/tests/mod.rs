@@ -6,6 +6,7 @@
 mod answers;
 mod bad_fields;
 mod bad_requests;
+mod contract;
 mod sockets;
 mod webhooks;
 
