@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod alerts;
+mod api_page;
 mod bad_input;
 mod causality;
 mod contract;

@@ -98,7 +98,6 @@ fn key(required: bool) -> Value {
             answer again, byte for byte. With another request: 422. While the first still runs: 409. Kept for at least \
             24 hours.",
         "schema": { "type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$" },
-        "example": "KEY_42",
     })
 }
 

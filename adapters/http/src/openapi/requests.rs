@@ -157,7 +157,9 @@ impl Kind {
                 "examples": ["credit_card"],
             }),
             Key => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" }),
-            Url => json!({ "type": "string", "format": "uri", "maxLength": 2048 }),
+            Url => json!({
+                "type": "string", "format": "uri", "maxLength": 2048, "examples": ["https://shop.example/hooks"],
+            }),
             Events => json!({
                 "type": "array", "minItems": 1, "maxItems": 100,
                 "items": { "anyOf": [reference("schemas", "EventType"), { "const": "*" }] },
