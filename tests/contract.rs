@@ -110,3 +110,16 @@ async fn the_engine_answers_as_its_document_says() {
     scene.settled().await;
     scene.end().await;
 }
+
+#[test]
+fn the_document_is_openapi_and_its_examples_fit() {
+    let python = root().join(".dev/schemathesis/bin/python");
+    assert!(python.exists(), "{} is missing: run ./dev test", python.display());
+    let output = Command::new(python)
+        .current_dir(root())
+        .args(["tests/peers/document.py", "docs/openapi.json"])
+        .output()
+        .unwrap();
+    let (told, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("examples fit"), "{told}{log}");
+}

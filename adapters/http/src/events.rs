@@ -4,7 +4,7 @@ mod follow;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use crate::answers::render;
 use crate::jaeger::JaegerUi;
 use crate::openapi::values;
-use crate::path::{LogQuery, PaymentPath, PlainQuery};
+use crate::path::{LogQuery, NamePath, PaymentPath, PlainQuery};
 use crate::payments::payment_not_found;
 use crate::problem::{self, Problem, json_text};
 use crate::shared::Shared;
@@ -120,7 +120,7 @@ pub(crate) fn page(
 /// `GET /api/v1/events/{event_id}`.
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
-    Path(event_id): Path<String>,
+    NamePath(event_id): NamePath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let event = found(&shared, &event_id).await?;

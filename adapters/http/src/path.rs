@@ -27,6 +27,9 @@ pub(crate) struct AccountPath(pub(crate) AccountId);
 /// The trace that a path names.
 pub(crate) struct TracePath(pub(crate) String);
 
+/// Whatever a path names, as text.
+pub(crate) struct NamePath(pub(crate) String);
+
 /// A reader's query: nothing, or `min_position`, which the log's own state always meets. Any other
 /// parameter is refused, since an answer that ignores it would be a wrong one.
 pub(crate) struct PlainQuery;
@@ -55,14 +58,20 @@ impl<S: Send + Sync> FromRequestParts<S> for TracePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(trace_id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+        let trace_id = name(parts, state).await?;
         if !shown::is_trace_id(&trace_id) {
             let detail = "`trace_id` must be 32 hexadecimal digits in lower case.";
             return Err(Problem::bad_request("invalid_trace_id", detail).param("trace_id"));
         }
         Ok(Self(trace_id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        name(parts, state).await.map(Self)
     }
 }
 
@@ -306,8 +315,12 @@ async fn id<Kind, S: Send + Sync>(
     state: &S,
     param: &'static str,
 ) -> Result<Id<Kind>, Problem> {
-    let Path(text) = Path::<String>::from_request_parts(parts, state)
-        .await
-        .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
-    fields::id(&text, param)
+    fields::id(&name(parts, state).await?, param)
+}
+
+/// Axum's own refusal would be no problem, but text.
+async fn name<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let read = Path::<String>::from_request_parts(parts, state).await;
+    let Path(text) = read.map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+    Ok(text)
 }

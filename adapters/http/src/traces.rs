@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use commands::idempotency::Answer;
@@ -20,7 +20,7 @@ use crate::answers::render;
 use crate::events;
 use crate::jaeger::{HandlersLink, JaegerUi};
 use crate::openapi::values;
-use crate::path::{ForwardQuery, PaymentPath, PlainQuery, TracePath};
+use crate::path::{ForwardQuery, NamePath, PaymentPath, PlainQuery, TracePath};
 use crate::problem::{self, Problem, json_text};
 use crate::reading::{self, Cursor};
 use crate::shared::Shared;
@@ -90,7 +90,7 @@ pub(crate) async fn events_of(
 /// `GET /api/v1/events/{event_id}/traces`.
 pub(crate) async fn of_event(
     State(shared): State<Arc<Shared>>,
-    Path(event_id): Path<String>,
+    NamePath(event_id): NamePath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let event = events::found(&shared, &event_id).await?;
