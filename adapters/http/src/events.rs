@@ -51,7 +51,7 @@ pub(crate) struct EventView<'a> {
     #[schema(value_type = values::Time)]
     recorded_at: String,
     aggregate: AggregateView<'a>,
-    /// What the event says; its fields depend on `type` and `version`. Money is `{"amount": "7.53", "currency": "USD"}`.
+    /// What the event says; its fields depend on `type`. Older versions are shown as the newest.
     #[schema(value_type = Object)]
     payload: Value,
     /// What it belongs to: a payment, or the request's subject.

@@ -61,7 +61,7 @@ pub(crate) struct Members<'a> {
     #[schema(value_type = values::PaymentId, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<&'a PaymentId>,
-    #[schema(value_type = values::AskedId, nullable = false)]
+    #[schema(value_type = values::AnyId, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     account_id: Option<&'a AccountId>,
 }

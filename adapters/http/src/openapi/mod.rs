@@ -5,6 +5,7 @@
 //! | `operations` | each operation in a few lines: what it takes, answers and refuses |
 //! | `operation` | how those lines become an operation of the document |
 //! | `values`, `requests`, `parts` | values, bodies that are sent, parameters and headers |
+//! | `payloads` | what each event says |
 //! | `problems` | every problem by its code |
 //! | `examples` | bodies as the engine answers them |
 //! | `docs` | the page that shows the document to people |
@@ -18,6 +19,7 @@ mod examples;
 mod operation;
 mod operations;
 mod parts;
+mod payloads;
 pub(crate) mod problems;
 mod requests;
 pub(crate) mod values;
@@ -26,6 +28,7 @@ use std::sync::OnceLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use commands::webhooks::known_events;
 use serde_json::{Map, Value, json};
 
 use self::operation::{Schemas, plain, schema_of};
@@ -56,6 +59,7 @@ pub fn document() -> Value {
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[method] = operation.finish();
     }
+    payloads::describe(&mut schemas, &known_events());
     json!({
         "openapi": "3.1.0",
         "info": {

@@ -52,7 +52,7 @@ values! {
     UserId = id("A user of yours, by your own name.", "USER_7");
     AccountId = matching("A user's account in one currency: `acc_` and 32 hexadecimal digits.",
         "^acc_[0-9a-f]{32}$", "acc_176d7e65bad753718714f5f1ac90d25d");
-    AskedId = id("As it was asked for.", "acc_176d7e65bad753718714f5f1ac90d25d");
+    AnyId = id("As it was asked for, or as the log has it: also `settlement:card:USD:3`, the engine's own.", "acc_176d7e65bad753718714f5f1ac90d25d");
     PaymentId = id("A payment. Choose it yourself, or leave it out and get `pay_` and 32 hexadecimal digits.", "PAY_42");
     PostingId = id("One movement of money: `dep_...`, `wd_...`, or the payment's own id.",
         "dep_019ab3c4d5e67f8091a2b3c4d5e6f708");

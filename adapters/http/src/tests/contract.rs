@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use commands::webhooks::known_events;
 use serde_json::Value;
 
 use super::{get, request, send};
@@ -185,6 +186,56 @@ fn every_problem_is_answered_by_an_operation_or_told_at_the_beginning() {
         .filter(|name| !unreachable.contains(name))
         .collect();
     assert!(lost.is_empty(), "no operation answers {lost:?}");
+}
+
+/// The names of a payload's fields: those that are there, and those that are always there.
+type Fields = (BTreeSet<String>, BTreeSet<String>);
+
+/// What the golden files of the newest versions have, by event.
+fn golden_payloads() -> BTreeMap<String, Fields> {
+    let mut newest: BTreeMap<String, (u32, PathBuf)> = BTreeMap::new();
+    for entry in fs::read_dir(root().join("domain/tests/golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some((event, version)) = name.strip_suffix(".json").and_then(|name| name.split_once(".v")) else {
+            continue;
+        };
+        let version = version.parse().unwrap();
+        if newest.get(event).is_none_or(|(other, _)| *other < version) {
+            newest.insert(event.to_owned(), (version, path));
+        }
+    }
+    let fields = |(event, (_, path)): (String, (u32, PathBuf))| {
+        let examples: Vec<Value> = serde_json::from_str(&text(&path)).unwrap();
+        let names = examples.iter().map(|example| {
+            let shown = commands::shown::payload(&example.to_string()).unwrap();
+            shown.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>()
+        });
+        let (all, always) = names.fold(
+            (BTreeSet::new(), None),
+            |(all, always): (BTreeSet<_>, Option<BTreeSet<_>>), names| {
+                let always = always.map_or_else(|| names.clone(), |always| &always & &names);
+                (&all | &names, Some(always))
+            },
+        );
+        (event, (all, always.unwrap()))
+    };
+    newest.into_iter().map(fields).collect()
+}
+
+#[test]
+fn every_event_says_what_its_golden_file_says() {
+    let document = document();
+    let documented: BTreeMap<String, Fields> = known_events()
+        .into_iter()
+        .map(|event| {
+            let schema = &document["components"]["schemas"][format!("{event}Payload")];
+            let all = schema["properties"].as_object().unwrap().keys().cloned().collect();
+            let required = schema["required"].as_array().unwrap().iter();
+            (event.to_owned(), (all, required.map(|name| name.as_str().unwrap().to_owned()).collect()))
+        })
+        .collect();
+    assert_eq!(golden_payloads(), documented, "left: golden files, right: `openapi/payloads.rs`");
 }
 
 /// Everywhere in a value.
