@@ -44,6 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["adapter-http"]),
     ("tokio-rustls", &["adapter-http"]),
     ("standardwebhooks", &["adapter-services"]),
+    // The document is made where the routes are.
+    ("utoipa", &["adapter-http"]),
     ("clap", &["payments", "bench"]),
 ];
 

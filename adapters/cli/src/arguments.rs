@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Bring the database's schema up to date, and end.
     Migrate(MigrateArguments),
+    /// The API's contract, OpenAPI 3.1 as JSON; a running engine shows it at /docs.
+    Openapi,
 }
 
 #[derive(Debug, Args)]

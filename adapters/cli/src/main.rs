@@ -16,6 +16,7 @@ mod keys;
 mod migrate;
 mod notifier;
 mod open_files;
+mod openapi;
 mod output;
 mod progress;
 mod projections;
@@ -99,6 +100,7 @@ async fn carry_out(
         Command::Migrate(options) => migrate::run(&options.database).await?,
         // Carried out before: it is there for settings that nothing else can be done with.
         Command::Config(_) => {}
+        Command::Openapi => openapi::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,8 @@ impl Command {
             | Self::Webhooks(_)
             | Self::Config(_)
             | Self::Doctor(_)
-            | Self::Migrate(_) => return None,
+            | Self::Migrate(_)
+            | Self::Openapi => return None,
         };
         Some(Service { name, environment, share })
     }

@@ -12,10 +12,12 @@ use domain::{AccountId, Money, PaymentId, PostingId};
 use projections::ports::{AsOf, Projection};
 use projections::{AccountBalance, AccountEntry};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answers::{Decimal, account_body_as_of, balance_body, render, respond};
 use crate::fields::{Field, Fields};
 use crate::keyed::{self, RequestHash};
+use crate::openapi::values;
 use crate::path::{AccountPath, MomentQuery, PageQuery, account_not_found};
 use crate::payments::change::read;
 use crate::problem::{self, Problem};
@@ -138,20 +140,29 @@ async fn balance(
 }
 
 /// A line of a statement as clients see it.
-#[derive(Serialize)]
-struct EntryView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Entry)]
+pub(crate) struct EntryView<'a> {
+    #[schema(value_type = values::Position)]
     position: i64,
+    #[schema(value_type = values::EventId)]
     event_id: String,
+    #[schema(value_type = values::EventType)]
     r#type: &'a str,
+    #[schema(value_type = values::PostingId)]
     posting_id: &'a PostingId,
+    #[schema(value_type = Option<values::PaymentId>, required)]
     payment_id: Option<&'a PaymentId>,
     /// Less than zero where money left.
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
     /// What was posted to the account behind this line.
     balance: Decimal,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
+    #[schema(value_type = values::Time)]
     recorded_at: String,
 }
 

@@ -15,8 +15,10 @@ use domain::payment::{FailureReason, PaymentStatus, RiskAssessment};
 use domain::{Account, AccountId, Money, Payment, PaymentError, PaymentId, RefundId, TransactionId, UserId};
 use projections::AccountBalance;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::edge::TRACE_ID;
+use crate::openapi::values;
 use crate::path::account_not_found;
 use crate::problem::{PROBLEM_JSON, Problem, json_text};
 
@@ -37,45 +39,68 @@ impl Serialize for Decimal {
     }
 }
 
-#[derive(Serialize)]
-struct PaymentBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PaymentBody<'a> {
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::PaymentState)]
     status: &'a str,
+    /// The charge at the payment channel, once there is one.
+    #[schema(value_type = Option<values::TransactionId>, required)]
     transaction_id: Option<&'a TransactionId>,
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
+    /// For a person.
     message: &'a str,
+    /// There, and true, where the risk service was away and the amount small.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     degraded: bool,
+    /// The payer's account behind it.
+    #[schema(required)]
     balance: Option<Balance<'a>>,
 }
 
-#[derive(Serialize)]
-struct Balance<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Balance<'a> {
+    #[schema(value_type = values::AccountId)]
     account_id: &'a AccountId,
     posted: Decimal,
     held: Decimal,
     available: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
 }
 
-#[derive(Serialize)]
-struct AccountBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AccountBody<'a> {
+    #[schema(value_type = values::AccountId)]
     account_id: &'a AccountId,
+    #[schema(value_type = Option<values::UserId>, required)]
     user_id: Option<&'a UserId>,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
+    /// What is booked.
     posted: Decimal,
+    /// What is promised to payments under way.
     held: Decimal,
+    /// What may be spent: `posted - held`.
     available: Decimal,
+    #[schema(value_type = values::AccountState)]
     status: &'static str,
+    /// In answers to reads: when the event at `position` was recorded.
+    #[schema(value_type = values::Time, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<String>,
 }
 
-#[derive(Serialize)]
-struct ProcessingBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProcessingBody<'a> {
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::PaymentState)]
     status: &'static str,
+    /// For a person.
     message: &'static str,
 }
 

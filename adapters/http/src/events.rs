@@ -4,7 +4,7 @@ mod follow;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -14,49 +14,73 @@ use commands::shown;
 use domain::PaymentId;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::answers::render;
 use crate::gate::Caller;
 use crate::jaeger::JaegerUi;
-use crate::path::{LogQuery, PaymentPath, PlainQuery};
+use crate::openapi::values;
+use crate::path::{LogQuery, NamePath, PaymentPath, PlainQuery};
 use crate::payments::payment_not_found;
 use crate::problem::{self, Problem, json_text};
 use crate::shared::Shared;
 
-#[derive(Serialize)]
-struct Page<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Page<'a> {
     data: Vec<EventView<'a>>,
     has_more: bool,
+    /// Where the list goes on: pass it on as it is.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
-struct EventView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventView<'a> {
+    #[schema(value_type = values::EventId)]
     event_id: &'a str,
+    #[schema(value_type = values::Position)]
     position: i64,
+    /// Its place in the stream of its aggregate: 1, 2, 3, ...
+    #[schema(minimum = 1)]
     sequence: i64,
+    #[schema(value_type = values::EventType)]
     r#type: &'a str,
+    /// Of the payload's shape.
     version: &'a str,
     /// RFC 3339, UTC, microseconds.
+    #[schema(value_type = values::Time)]
     recorded_at: String,
     aggregate: AggregateView<'a>,
+    /// What the event says: the fields of its type. An event of an older version may have those that it had then.
+    #[schema(value_type = Object)]
     payload: Value,
+    /// What it belongs to: a payment, or the request's subject.
     correlation_id: &'a str,
+    /// What caused it: a request, or an event.
     causation_id: &'a str,
+    /// Whose request it was.
     actor: &'a str,
+    #[schema(value_type = values::TraceId)]
     trace_id: &'a str,
+    #[schema(value_type = values::Traceparent)]
     traceparent: &'a str,
     /// The trace's page in Jaeger, where there is one.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_url: Option<String>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tracestate: Option<&'a str>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     baggage: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct AggregateView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Aggregate)]
+pub(crate) struct AggregateView<'a> {
+    #[schema(value_type = values::AggregateType)]
     r#type: &'a str,
     id: &'a str,
 }
@@ -98,7 +122,7 @@ pub(crate) fn page(
 /// `GET /api/v1/events/{event_id}`.
 pub(crate) async fn show(
     State(shared): State<Arc<Shared>>,
-    Path(event_id): Path<String>,
+    NamePath(event_id): NamePath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let event = found(&shared, &event_id).await?;

@@ -8,6 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use projections::ports::ProjectionStatus;
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::values;
 
 use crate::problem::{Problem, json_text};
 use crate::reading;
@@ -22,47 +25,52 @@ pub(crate) async fn live() -> Response {
 }
 
 /// How far a projection is, for whoever looks why this process is not quite well.
-#[derive(Serialize)]
-struct ProjectionHealth {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProjectionHealth {
     name: String,
     position: i64,
     lag: i64,
     lag_ms: u64,
+    /// There where an event cannot be folded.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<Stopped>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     rebuilding: bool,
 }
 
-#[derive(Serialize)]
-struct Stopped {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Stopped {
     position: i64,
+    #[schema(value_type = values::EventId)]
     event_id: String,
     reason: String,
     trace_id: String,
+    #[schema(value_type = values::Time)]
     since: String,
 }
 
-#[derive(Serialize)]
-struct Ready {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ready {
     status: &'static str,
     database: &'static str,
     projections: Vec<ProjectionHealth>,
     services: Vec<ServiceHealth>,
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<RelayHealth>,
 }
 
 /// Whether a service outside is asked: `breaker` is `closed`, `half_open` or `open`.
-#[derive(Serialize)]
-struct ServiceHealth {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServiceHealth {
     name: &'static str,
     breaker: &'static str,
 }
 
 /// How far the log is published, where it is.
-#[derive(Serialize)]
-struct RelayHealth {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RelayHealth {
     position: i64,
     lag: i64,
     lag_ms: u64,

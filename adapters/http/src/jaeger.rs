@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How long after the last event whatever handled it is searched for: a webhook is retried for days.
 const HANDLED_WITHIN: TimeDelta = TimeDelta::days(7);
@@ -16,7 +17,7 @@ pub struct JaegerUi {
 }
 
 /// A search for what handled events of a trace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HandlersLink {
     /// The service that is searched: Jaeger searches one at a time.
     pub service: String,

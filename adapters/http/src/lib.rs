@@ -11,6 +11,7 @@
 //! | `keyed` | idempotency keys and the hash of what was asked |
 //! | `trace`, `ids` | W3C trace context in, identifiers made here |
 //! | `jaeger` | links into Jaeger's pages |
+//! | [`openapi`] | the contract as OpenAPI, and the page that shows it |
 //! | `problem`, [`answers`] | RFC 9457 problems, and the bodies that are recorded under a key |
 //! | `slow_body`, `headers` | a body's time limit; what every answer has |
 //! | [`server`], `connections`, `patient`, `tls` | connections, their limits, and the drain at the end |
@@ -34,6 +35,7 @@ mod health;
 mod ids;
 mod jaeger;
 mod keyed;
+pub mod openapi;
 mod path;
 mod patient;
 mod payments;

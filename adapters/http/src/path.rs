@@ -30,6 +30,9 @@ pub(crate) struct AccountPath(pub(crate) AccountId);
 /// The trace that a path names.
 pub(crate) struct TracePath(pub(crate) String);
 
+/// Whatever a path names, as text.
+pub(crate) struct NamePath(pub(crate) String);
+
 /// A reader's query: nothing, or `min_position`, which the log's own state always meets. Any other
 /// parameter is refused, since an answer that ignores it would be a wrong one.
 pub(crate) struct PlainQuery;
@@ -60,14 +63,20 @@ impl<S: Send + Sync> FromRequestParts<S> for TracePath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(trace_id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+        let trace_id = name(parts, state).await?;
         if !shown::is_trace_id(&trace_id) {
             let detail = "`trace_id` must be 32 hexadecimal digits in lower case.";
             return Err(Problem::bad_request("invalid_trace_id", detail).param("trace_id"));
         }
         Ok(Self(trace_id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        name(parts, state).await.map(Self)
     }
 }
 
@@ -124,7 +133,9 @@ fn whole_numbers<const N: usize>(
 }
 
 fn whole_number(name: &'static str, value: &str) -> Result<i64, Problem> {
-    value.parse().ok().filter(|number: &i64| *number >= 0).ok_or_else(|| {
+    // Digits alone: Rust reads a sign as well.
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| digits).ok_or_else(|| {
         let detail = format!("`{name}` must be a whole number, 0 or more.");
         Problem::unprocessable("wrong_type", detail).param(name)
     })
@@ -144,7 +155,10 @@ fn parameters<const N: usize>(
             let detail = format!("There is no parameter `{name}` here.");
             return Err(Problem::unprocessable("unknown_parameter", detail).param(name));
         };
-        values[index] = Some(value);
+        if values[index].replace(value).is_some() {
+            let detail = format!("The parameter `{name}` is given twice.");
+            return Err(Problem::unprocessable("repeated_parameter", detail).param(name));
+        }
     }
     Ok(values)
 }
@@ -307,8 +321,12 @@ async fn id<Kind, S: Send + Sync>(
     state: &S,
     param: &'static str,
 ) -> Result<Id<Kind>, Problem> {
-    let Path(text) = Path::<String>::from_request_parts(parts, state)
-        .await
-        .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
-    fields::id(&text, param)
+    fields::id(&name(parts, state).await?, param)
+}
+
+/// Axum's own refusal would be no problem, but text.
+async fn name<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let read = Path::<String>::from_request_parts(parts, state).await;
+    let Path(text) = read.map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+    Ok(text)
 }

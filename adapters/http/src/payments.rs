@@ -16,10 +16,12 @@ use commands::saga::{PaymentRequest, PaymentRequestError};
 use domain::payment::{CaptureMode, PaymentDetails, RefundStatus, RiskAssessment, Route};
 use domain::{Money, Payment, PaymentId, TransactionId, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answers::{Decimal, client_status, failure_detail, processing, render, respond};
 use crate::fields::Fields;
 use crate::keyed::{self, RequestHash};
+use crate::openapi::values;
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{self, Problem, json_text};
 use crate::shared::{Shared, lost};
@@ -155,41 +157,73 @@ async fn still_processing(
 }
 
 /// A payment as it is read.
-#[derive(Serialize)]
-struct PaymentView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Payment)]
+pub(crate) struct PaymentView<'a> {
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::UserId)]
     user_id: &'a UserId,
+    #[schema(value_type = values::PaymentState)]
     status: &'static str,
     /// Where the saga is, by its own name; `status` is what to depend on.
+    #[schema(value_type = values::PaymentStep)]
     step: &'static str,
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
+    /// `null` for a transfer.
+    #[schema(required)]
     payment_method: Option<&'a str>,
+    /// `null` for a transfer.
+    #[schema(value_type = Option<values::Capture>, required)]
     capture: Option<CaptureMode>,
+    /// `null` until it is captured.
+    #[schema(required)]
     captured: Option<Decimal>,
+    /// There where a refund was asked for.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     refunded: Option<Decimal>,
+    #[schema(value_type = Option<values::TransactionId>, required)]
     transaction_id: Option<&'a TransactionId>,
+    #[schema(required)]
     failure: Option<FailureView>,
+    #[schema(required)]
     risk: Option<RiskView<'a>>,
+    /// In lists.
+    #[schema(value_type = values::Time, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
+    /// In lists.
+    #[schema(value_type = values::Time, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<String>,
+    #[schema(value_type = values::Metadata)]
     metadata: &'a std::collections::BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
-struct FailureView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failure)]
+pub(crate) struct FailureView {
+    #[schema(value_type = values::ProblemCode)]
     code: &'static str,
+    /// For a person.
     detail: String,
 }
 
-#[derive(Serialize)]
-struct RiskView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Risk)]
+pub(crate) struct RiskView<'a> {
+    #[schema(value_type = Option<values::RiskLevelName>, required)]
     level: Option<&'static str>,
+    /// 0 to 100, the higher the worse.
+    #[schema(required)]
     score: Option<u8>,
+    /// The risk service was away, and the amount small.
     degraded: bool,
+    /// Why it was away.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }

@@ -13,6 +13,9 @@ use commands::keyed::KeyedError;
 use commands::ports::StoreError;
 use domain::{AccountId, PaymentId};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::values;
 
 use crate::keyed;
 
@@ -39,19 +42,31 @@ struct Parts {
 }
 
 /// The members of a problem, in the order in which a person reads them.
-#[derive(Serialize)]
-struct Members<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Members<'a> {
+    /// `/problems/` and the code.
     r#type: String,
+    /// The same for every problem of a code.
     title: String,
+    /// HTTP's status code.
     status: u16,
+    /// For a person.
     detail: &'a str,
+    #[schema(value_type = values::ProblemCode)]
     code: &'a str,
+    /// The field or the parameter that is at fault, where one is.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     param: Option<&'a str>,
+    /// The trace that leads to the cause.
+    #[schema(value_type = values::TraceId)]
     #[serde(skip_serializing_if = "str::is_empty")]
     trace_id: &'a str,
+    #[schema(value_type = values::PaymentId, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<&'a PaymentId>,
+    #[schema(value_type = values::AnyId, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     account_id: Option<&'a AccountId>,
 }

@@ -7,6 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use commands::idempotency::Answer;
 use projections::ports::{Projection, ReadError};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::values;
 
 use crate::problem::{self, Problem, json_text};
 use crate::shared::Shared;
@@ -15,14 +18,17 @@ use crate::shared::Shared;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// One page of a list, newest first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {
     pub(crate) data: Vec<T>,
     pub(crate) has_more: bool,
+    #[schema(value_type = Option<values::Cursor>, required)]
     pub(crate) next_cursor: Option<String>,
     /// The position up to which the read model has folded the log.
+    #[schema(value_type = values::Reached)]
     pub(crate) position: i64,
     /// When the event there was recorded.
+    #[schema(value_type = Option<values::Time>, required)]
     pub(crate) as_of: Option<String>,
 }
 

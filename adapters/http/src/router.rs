@@ -15,7 +15,7 @@ use crate::payments::{change, list, refunds};
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, headers, health, payments, traces, transfers, webhooks};
+use crate::{accounts, edge, events, headers, health, openapi, payments, traces, transfers, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -27,7 +27,12 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/healthz", routing::get(health::live))
         .route("/readyz", routing::get(health::ready))
         .route("/metrics", routing::get(health::metrics));
-    let served = if shared.api.settings.only_health { health } else { health.merge(api_routes()) };
+    let documents = Router::new()
+        .route("/openapi.json", routing::get(openapi::json))
+        .route("/docs", routing::get(openapi::docs::page))
+        .route("/docs/redoc.js", routing::get(openapi::docs::program));
+    let served =
+        if shared.api.settings.only_health { health } else { health.merge(documents).merge(api_routes()) };
     let origins = shared.api.settings.cors_origins.clone();
     let served = served
         .fallback(no_such_path)

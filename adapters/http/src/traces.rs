@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use commands::idempotency::Answer;
@@ -14,45 +14,59 @@ use commands::ports::{RecordedEvent, SearchError};
 use commands::shown;
 use commands::traces::{RecordedTrace, by_trace};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::answers::render;
 use crate::events;
 use crate::jaeger::{HandlersLink, JaegerUi};
-use crate::path::{ForwardQuery, PaymentPath, PlainQuery, TracePath};
+use crate::openapi::values;
+use crate::path::{ForwardQuery, NamePath, PaymentPath, PlainQuery, TracePath};
 use crate::problem::{self, Problem, json_text};
 use crate::reading::{self, Cursor};
 use crate::shared::Shared;
 
-#[derive(Serialize)]
-struct Traces<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TracePage)]
+pub(crate) struct Traces<'a> {
     data: Vec<TraceView<'a>>,
     has_more: bool,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
-struct TraceView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trace)]
+pub(crate) struct TraceView<'a> {
+    #[schema(value_type = values::TraceId)]
     trace_id: &'a str,
     /// What the trace did with the events.
     kind: &'static str,
     /// Whether its spans were to be kept.
     sampled: bool,
+    #[schema(value_type = Vec<values::SpanId>)]
     span_ids: Vec<&'a str>,
     /// RFC 3339, UTC, microseconds.
+    #[schema(value_type = values::Time)]
     first_at: String,
+    #[schema(value_type = values::Time)]
     last_at: String,
     /// Its page in Jaeger, `null` where there is none.
+    #[schema(required)]
     url: Option<String>,
     /// Searches in Jaeger for what handled these events later.
     handled_by: Vec<HandlersLink>,
     events: Vec<EventRef<'a>>,
 }
 
-#[derive(Serialize)]
-struct EventRef<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EventRef<'a> {
+    #[schema(value_type = values::EventId)]
     event_id: &'a str,
+    #[schema(value_type = values::Position)]
     position: i64,
+    #[schema(value_type = values::EventType)]
     r#type: &'a str,
+    #[schema(value_type = values::SpanId)]
     span_id: &'a str,
 }
 
@@ -76,7 +90,7 @@ pub(crate) async fn events_of(
 /// `GET /api/v1/events/{event_id}/traces`.
 pub(crate) async fn of_event(
     State(shared): State<Arc<Shared>>,
-    Path(event_id): Path<String>,
+    NamePath(event_id): NamePath,
     _: PlainQuery,
 ) -> Result<Response, Problem> {
     let event = events::found(&shared, &event_id).await?;

@@ -28,6 +28,6 @@ pub mod ports;
 pub mod schedule;
 
 pub use delivery::{Delivery, DeliveryFilter, DeliveryId, DeliveryStatus};
-pub use endpoint::{Endpoint, EndpointStatus, EventFilter, Secret};
+pub use endpoint::{Endpoint, EndpointStatus, EventFilter, Secret, known_events};
 pub use notifier::{Notifier, NotifierSettings};
 pub use schedule::RetrySchedule;

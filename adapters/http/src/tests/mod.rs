@@ -7,6 +7,7 @@ mod answers;
 mod bad_fields;
 mod bad_requests;
 mod browsers;
+mod contract;
 mod sockets;
 mod webhooks;
 

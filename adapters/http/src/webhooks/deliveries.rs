@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use commands::webhooks::ports::{Change, WebhookError};
 use commands::webhooks::{DeliveryFilter, DeliveryId};
 
 use crate::gate::Caller;
-use crate::path::{DeliveriesQuery, PaymentPath};
+use crate::path::{DeliveriesQuery, NamePath, PaymentPath};
 use crate::payments::payment_not_found;
 use crate::problem::{self, Problem};
 use crate::shared::Shared;
@@ -61,7 +61,7 @@ pub(crate) async fn of_payment(
 /// `POST /api/v1/deliveries/{delivery_id}/resend`: tries one that has ended again.
 pub(crate) async fn resend(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    NamePath(id): NamePath,
     request: Request,
 ) -> Result<Response, Problem> {
     let id: DeliveryId = id.parse().map_err(|_| refused(WebhookError::NoDelivery))?;

@@ -8,7 +8,7 @@ pub(crate) mod view;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use crate::answers::{render, respond};
 use crate::fields::{Field, Fields, too_long};
 use crate::gate::Caller;
 use crate::keyed::{self, RequestHash};
-use crate::path::PlainQuery;
+use crate::path::{NamePath, PlainQuery};
 use crate::problem::Problem;
 use crate::shared::{Shared, lost};
 use crate::{body, ids};
@@ -41,9 +41,7 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+        let NamePath(id) = NamePath::from_request_parts(parts, state).await?;
         let is_ours =
             id.strip_prefix("whe_").is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_alphanumeric()));
         if is_ours { Ok(Self(id)) } else { Err(refused(WebhookError::NoEndpoint)) }

@@ -5,54 +5,85 @@ use commands::idempotency::Answer;
 use commands::webhooks::ports::Changed;
 use commands::webhooks::{Delivery, Endpoint, Secret};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::values;
 
 use crate::problem::json_text;
 use crate::reading::{Cursor, time};
 
-#[derive(Serialize)]
-struct Page<T> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Page<T> {
     data: Vec<T>,
     has_more: bool,
+    #[schema(value_type = Option<values::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
-struct EndpointView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
+pub(crate) struct EndpointView<'a> {
+    #[schema(value_type = values::EndpointId)]
     endpoint_id: &'a str,
     url: &'a str,
     event_types: &'a [String],
     description: &'a str,
+    #[schema(value_type = values::EndpointState)]
     status: &'static str,
+    #[schema(required)]
     disabled_reason: Option<&'a str>,
     /// Only events behind this position are sent.
+    #[schema(value_type = values::Reached)]
     after_position: i64,
     /// Attempts that failed since the last one that did not.
     failures: i32,
     /// The receiver has asked for nothing before then.
+    #[schema(value_type = Option<values::Time>, required)]
     held_until: Option<String>,
     /// Until then the secret before the last rotation signs as well.
+    #[schema(value_type = Option<values::Time>, required)]
     previous_secret_until: Option<String>,
+    #[schema(value_type = values::Time)]
     created_at: String,
+    #[schema(value_type = values::Time)]
     updated_at: String,
+    /// In the answers to a registration and a rotation alone.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct DeliveryView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub(crate) struct DeliveryView<'a> {
+    #[schema(value_type = values::DeliveryId)]
     delivery_id: String,
+    #[schema(value_type = values::EndpointId)]
     endpoint_id: &'a str,
+    #[schema(value_type = values::EventId)]
     event_id: &'a str,
+    #[schema(value_type = values::Position)]
     position: i64,
+    #[schema(value_type = values::EventType)]
     event_type: &'a str,
+    #[schema(value_type = Option<values::PaymentId>, required)]
     payment_id: Option<&'a str>,
+    #[schema(value_type = values::DeliveryState)]
     status: &'static str,
+    #[schema(minimum = 0)]
     attempts: i32,
+    #[schema(value_type = Option<values::Time>, required)]
     next_attempt_at: Option<String>,
+    #[schema(value_type = Option<values::Time>, required)]
     last_attempt_at: Option<String>,
+    /// The receiver's status code.
+    #[schema(required)]
     last_status: Option<u16>,
+    #[schema(required)]
     last_error: Option<&'a str>,
+    #[schema(value_type = values::Time)]
     created_at: String,
+    #[schema(value_type = Option<values::Time>, required)]
     ended_at: Option<String>,
 }
 
