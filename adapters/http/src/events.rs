@@ -51,7 +51,7 @@ pub(crate) struct EventView<'a> {
     #[schema(value_type = values::Time)]
     recorded_at: String,
     aggregate: AggregateView<'a>,
-    /// What the event says; its fields depend on `type`. Older versions are shown as the newest.
+    /// What the event says: the fields of its type. An event of an older version may have those that it had then.
     #[schema(value_type = Object)]
     payload: Value,
     /// What it belongs to: a payment, or the request's subject.

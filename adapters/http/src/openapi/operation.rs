@@ -301,7 +301,7 @@ impl Operation {
 }
 
 /// Statuses that every operation of the API answers with the same problems.
-const SHARED: [u16; 6] = [401, 403, 413, 415, 429, 500];
+const SHARED: [u16; 8] = [401, 403, 408, 413, 414, 415, 429, 500];
 
 /// `components/responses`: what answers with those statuses are.
 pub(super) fn shared_responses() -> Map<String, Value> {

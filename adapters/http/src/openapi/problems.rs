@@ -67,6 +67,7 @@ pub(crate) const KINDS: &[Kind] = &[
         "`Last-Event-ID` must be the id of an event of this stream, a position.",
         "Send the `id` of the last event that you have seen.",
     ),
+    kind(401, "token_expired", "", "This token has expired.", "Get a new token."),
     kind(
         401,
         "unauthenticated",
@@ -101,6 +102,13 @@ pub(crate) const KINDS: &[Kind] = &[
         "",
         "This path does not know this method; the Allow header names those that it knows.",
         "Use a method of the `Allow` header.",
+    ),
+    kind(
+        408,
+        "body_too_slow",
+        "",
+        "The body did not arrive within 10000 ms.",
+        "Send it again, faster; nothing was changed.",
     ),
     kind(
         409,
@@ -139,6 +147,13 @@ pub(crate) const KINDS: &[Kind] = &[
         "Enable the webhook, then send again.",
     ),
     kind(413, "body_too_large", "", "The body is larger than 65536 bytes.", "Send less."),
+    kind(
+        414,
+        "uri_too_long",
+        "",
+        "The path and its query have more than 8192 bytes.",
+        "Ask for less at a time.",
+    ),
     kind(
         415,
         "unsupported_media_type",
@@ -391,7 +406,9 @@ pub(super) const ANY: &[&str] = &[
     "key_revoked",
     "overloaded",
     "rate_limited",
+    "token_expired",
     "unauthenticated",
+    "uri_too_long",
 ];
 /// What every operation with an `Idempotency-Key` can answer.
 pub(super) const KEYED: &[&str] = &[
@@ -406,6 +423,7 @@ pub(super) const KEYED: &[&str] = &[
 ];
 /// What every operation with a JSON object as its body can answer.
 pub(super) const JSON: &[&str] = &[
+    "body_too_slow",
     "body_too_large",
     "incomplete_body",
     "malformed_json",

@@ -14,8 +14,16 @@ use crate::openapi::document;
 use crate::openapi::problems::KINDS;
 
 /// Codes that the document promises before anything here answers them.
-const OF_THE_GATEWAY: [&str; 5] =
-    ["insufficient_scope", "key_expired", "key_revoked", "rate_limited", "unauthenticated"];
+const OF_THE_GATEWAY: [&str; 8] = [
+    "body_too_slow",
+    "insufficient_scope",
+    "key_expired",
+    "key_revoked",
+    "rate_limited",
+    "token_expired",
+    "unauthenticated",
+    "uri_too_long",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
