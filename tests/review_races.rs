@@ -145,7 +145,11 @@ async fn of_two_operators_at_once_exactly_one_ends_the_payment() {
 async fn late_answer(engine: &PostgresEventStore, name: &str) -> Result<Receipt, StoreError> {
     let confirm = PaymentCommand::ConfirmPaid { transaction_id: transaction() };
     let capture = AccountCommand::CaptureHold { payment_id: id(name), amount: usd(500) };
-    let credit = AccountCommand::Credit { posting_id: PostingId::of_payment(&id(name)), amount: usd(500) };
+    let credit = AccountCommand::Credit {
+        posting_id: PostingId::of_payment(&id(name)),
+        amount: usd(500),
+        payment_id: None,
+    };
     let funding = crate::support::units::funding();
     let unit = Unit::led_by(step(name, confirm), context(name))
         .then(Step::Account(account_of("alice"), capture))

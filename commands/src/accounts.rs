@@ -1,4 +1,4 @@
-//! Commands to accounts: open, deposit, withdraw, freeze, unfreeze.
+//! Commands to accounts: open, deposit, withdraw, freeze, unfreeze, close.
 //!
 //! Each is one unit of work: the account's events, the other leg of the posting, the request's key
 //! and its answer become durable together. A refusal is recorded under the key too, so that a repeat
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use domain::account::{AccountCommand, AccountError, FUNDING, Opening, Owner};
 use domain::{AccountId, Currency, Money, PostingId, UserId};
 
-use crate::idempotency::{Answer, InFlight, KeyConflict, KeyedRequest, Reply};
+use crate::idempotency::{Answer, InFlight, KeyedRequest, Reply};
+use crate::keyed::{KeyedError, KeyedRequests};
 use crate::ports::{AnswerFormat, EventStore, StoreError};
 use crate::system_accounts::{SHARDS, SystemAccounts};
 use crate::unit::{Receipt, Refusal, Step, Unit};
@@ -40,6 +41,11 @@ pub enum AccountRequest {
         /// The account.
         account_id: AccountId,
     },
+    /// Close it for good; it must be empty.
+    Close {
+        /// The account.
+        account_id: AccountId,
+    },
 }
 
 /// A deposit or a withdrawal.
@@ -55,23 +61,12 @@ pub struct Movement {
     pub reference: String,
 }
 
-/// Why a request to an account has no recorded answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AccountRequestError {
-    /// The key is in use, or was used for something else.
-    #[error(transparent)]
-    Key(#[from] KeyConflict),
-    /// The store could not carry it out.
-    #[error(transparent)]
-    Store(StoreError),
-}
-
 /// Carries out commands to accounts.
 pub struct AccountCommands {
     store: Arc<dyn EventStore>,
     format: Arc<dyn AnswerFormat>,
     system: Arc<SystemAccounts>,
-    in_flight: InFlight,
+    keyed: KeyedRequests,
 }
 
 impl AccountCommands {
@@ -83,26 +78,25 @@ impl AccountCommands {
         system: Arc<SystemAccounts>,
         in_flight: InFlight,
     ) -> Self {
-        Self { store, format, system, in_flight }
+        Self { keyed: KeyedRequests::new(Arc::clone(&store), in_flight), store, format, system }
     }
 
     /// Carries out a request once and answers it; a repeat gets the recorded answer.
     ///
     /// # Errors
-    /// [`AccountRequestError`]: nothing was changed, or (for an unknown outcome) a repeat under the
-    /// same key finds out.
-    pub async fn execute(
+    /// [`KeyedError`]: nothing was changed, or (for an unknown outcome) a repeat under the same key
+    /// finds out.
+    pub async fn execute(&self, request: AccountRequest, keyed: KeyedRequest) -> Result<Reply, KeyedError> {
+        self.keyed.once(&keyed, self.answered(&request, &keyed)).await
+    }
+
+    async fn answered(
         &self,
-        request: AccountRequest,
-        keyed: KeyedRequest,
-    ) -> Result<Reply, AccountRequestError> {
-        let key = &keyed.claim.key;
-        let _guard = self.in_flight.enter(key).ok_or(KeyConflict::InFlight)?;
-        if let Some(reply) = self.recorded(&keyed).await? {
-            return Ok(reply);
-        }
-        let (account_id, system_account, executed) = self.carry_out(&request, &keyed).await?;
-        let answer = match executed {
+        request: &AccountRequest,
+        keyed: &KeyedRequest,
+    ) -> Result<Option<Answer>, KeyedError> {
+        let (account_id, system_account, executed) = self.carry_out(request, keyed).await?;
+        match executed {
             Ok(receipt) => {
                 if let Some(system_account) = system_account {
                     self.system.learn_from(&receipt, &system_account);
@@ -110,24 +104,18 @@ impl AccountCommands {
                 match (receipt.appended, receipt.states.account(&account_id)) {
                     // It had already happened, frozen twice for instance: that is an answer too.
                     (false, Some(account)) => {
-                        self.record(self.format.account(account, false), &keyed).await?
+                        self.keyed.record(self.format.account(account, false), keyed).await
                     }
-                    _ => receipt.answer,
+                    _ => Ok(receipt.answer),
                 }
             }
             Err(StoreError::Refused(Refusal::Account(refusal))) => {
                 let trace_id = keyed.context.trace.trace_id();
-                self.record(self.format.account_refused(&account_id, &refusal, trace_id), &keyed).await?
+                let refused = self.format.account_refused(&account_id, &refusal, trace_id);
+                self.keyed.record(refused, keyed).await
             }
-            Err(StoreError::KeyTaken) => None,
-            Err(error) => return Err(AccountRequestError::Store(error)),
-        };
-        match answer {
-            Some(answer) => {
-                Ok(Reply { answer, replayed: false, trace_id: keyed.context.trace.trace_id().to_owned() })
-            }
-            // Somebody else, in another process, carried the request out meanwhile.
-            None => self.recorded(&keyed).await?.ok_or(AccountRequestError::Key(KeyConflict::InFlight)),
+            Err(StoreError::KeyTaken) => Ok(None),
+            Err(error) => Err(KeyedError::Store(error)),
         }
     }
 
@@ -137,7 +125,7 @@ impl AccountCommands {
         &self,
         request: &AccountRequest,
         keyed: &KeyedRequest,
-    ) -> Result<(AccountId, Option<AccountId>, Result<Receipt, StoreError>), AccountRequestError> {
+    ) -> Result<(AccountId, Option<AccountId>, Result<Receipt, StoreError>), KeyedError> {
         let mut shards_left = SHARDS;
         loop {
             let PreparedUnit { account_id, unit, system_account } = self.unit(request.clone(), keyed).await?;
@@ -152,22 +140,7 @@ impl AccountCommands {
         }
     }
 
-    async fn recorded(&self, keyed: &KeyedRequest) -> Result<Option<Reply>, AccountRequestError> {
-        let found = self.store.look_up(&keyed.claim.key, None).await.map_err(AccountRequestError::Store)?;
-        match found.key {
-            Some(record) => {
-                record.link_repeat();
-                Ok(Some(record.reply_to(&keyed.claim)?))
-            }
-            None => Ok(None),
-        }
-    }
-
-    async fn unit(
-        &self,
-        request: AccountRequest,
-        keyed: &KeyedRequest,
-    ) -> Result<PreparedUnit, AccountRequestError> {
+    async fn unit(&self, request: AccountRequest, keyed: &KeyedRequest) -> Result<PreparedUnit, KeyedError> {
         let opens = matches!(request, AccountRequest::Open { .. });
         let creates = opens || matches!(request, AccountRequest::Deposit(_) | AccountRequest::Withdraw(_));
         let (account_id, command, other_leg) = plan(request);
@@ -180,7 +153,7 @@ impl AccountCommands {
                 .system
                 .account(&*self.store, FUNDING, currency, &keyed.context)
                 .await
-                .map_err(AccountRequestError::Store)?;
+                .map_err(KeyedError::Store)?;
             unit = unit.then(Step::Account(system.clone(), command));
             system_account = Some(system);
         }
@@ -191,28 +164,6 @@ impl AccountCommands {
             format.account(states.account(&subject).map_or(&untouched, Arc::as_ref), creates)
         });
         Ok(PreparedUnit { account_id, unit, system_account })
-    }
-
-    /// Records an answer of a request that changed nothing: a unit without events.
-    async fn record(
-        &self,
-        answer: Answer,
-        keyed: &KeyedRequest,
-    ) -> Result<Option<Answer>, AccountRequestError> {
-        let unit = Unit {
-            steps: vec![],
-            observed: vec![],
-            claim: Some(keyed.claim.clone()),
-            answer: None,
-            expect_new: false,
-            context: keyed.context.clone(),
-        }
-        .answering(keyed.claim.key.clone(), move |_| answer.clone());
-        match self.store.execute(unit).await {
-            Ok(receipt) => Ok(receipt.answer),
-            Err(StoreError::KeyTaken) => Ok(None),
-            Err(error) => Err(AccountRequestError::Store(error)),
-        }
     }
 }
 
@@ -234,12 +185,12 @@ fn plan(request: AccountRequest) -> (AccountId, AccountCommand, OtherLeg) {
             (account_id, AccountCommand::Open(opening), None)
         }
         AccountRequest::Deposit(Movement { account_id, posting_id, amount, reference }) => {
-            let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount };
+            let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
             let deposit = AccountCommand::Deposit { posting_id, amount, reference };
             (account_id, deposit, Some((debit, amount.currency)))
         }
         AccountRequest::Withdraw(Movement { account_id, posting_id, amount, reference }) => {
-            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount };
+            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
             let withdraw = AccountCommand::Withdraw { posting_id, amount, reference };
             (account_id, withdraw, Some((credit, amount.currency)))
         }
@@ -247,5 +198,6 @@ fn plan(request: AccountRequest) -> (AccountId, AccountCommand, OtherLeg) {
             (account_id, AccountCommand::Freeze { reason }, None)
         }
         AccountRequest::Unfreeze { account_id } => (account_id, AccountCommand::Unfreeze, None),
+        AccountRequest::Close { account_id } => (account_id, AccountCommand::Close, None),
     }
 }

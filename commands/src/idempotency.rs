@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::payment::Requester;
 use tracing::Span;
 
 use crate::context::{CommandContext, TraceContext};
@@ -19,6 +20,23 @@ pub struct IdempotencyKey {
     pub caller: Arc<str>,
     /// The key, 1 to 255 printable characters.
     pub key: Arc<str>,
+}
+
+impl From<&Requester> for IdempotencyKey {
+    fn from(requester: &Requester) -> Self {
+        Self {
+            caller: Arc::from(requester.caller.as_str()),
+            key: Arc::from(requester.idempotency_key.as_str()),
+        }
+    }
+}
+
+impl IdempotencyKey {
+    /// The request under this key, as events name it.
+    #[must_use]
+    pub fn requester(&self) -> Requester {
+        Requester { caller: self.caller.as_ref().to_owned(), idempotency_key: self.key.as_ref().to_owned() }
+    }
 }
 
 /// A key as it is written when a request first changes something.

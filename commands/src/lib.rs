@@ -12,9 +12,9 @@
 //! | [`webhooks`] | telling receivers outside of events: whom, what, when again |
 //! | [`pace`] | how often those who follow the log work |
 //! | [`publishing`] | the log as an outbox, for whoever publishes it |
-//! | [`idempotency`] | one request under one key is carried out once and answered the same again |
+//! | [`idempotency`], [`keyed`] | one request under one key is carried out once and answered the same again |
 //! | [`spans`], [`meters`] | what is told of all this: traces and measurements |
-//! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze |
+//! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze, close |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
 //! | [`system_accounts`] | which shard of the settlement and funding accounts this process books on |
 //!
@@ -28,6 +28,7 @@ pub mod cloud_event;
 pub mod consuming;
 pub mod context;
 pub mod idempotency;
+pub mod keyed;
 pub mod meters;
 pub mod pace;
 pub mod ports;

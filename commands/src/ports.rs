@@ -5,12 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::account::AccountError;
-use domain::payment::RiskLevel;
-use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
+use domain::payment::{PaymentError, RiskLevel};
+use domain::{Account, AccountId, Money, Payment, PaymentId, RefundId, UserId};
 
 use crate::context::CommandContext;
 use crate::idempotency::{Answer, IdempotencyKey, KeyRecord};
 use crate::unit::{Receipt, Refusal, Unit};
+
+mod channel;
+
+pub use channel::{ChannelAnswer, ChannelOrder, Charge, PaymentChannel};
 
 /// Why the store could not carry out a unit.
 #[derive(Debug, thiserror::Error)]
@@ -227,54 +231,29 @@ pub trait RiskService: Send + Sync {
     ) -> Result<RiskVerdict, RiskUnavailable>;
 }
 
-/// What the channel is asked to collect.
-#[derive(Debug, Clone)]
-pub struct Charge {
-    /// The payment; also the channel's idempotency key, so that asking twice charges once.
-    pub payment_id: PaymentId,
-    /// How much.
-    pub amount: Money,
-    /// By which means.
-    pub payment_method: String,
-}
-
-/// What is known of a charge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChannelAnswer {
-    /// The channel has the money.
-    Paid {
-        /// Its transaction.
-        transaction_id: TransactionId,
-    },
-    /// The channel has not taken it and will not.
-    Declined {
-        /// Its reason.
-        reason: String,
-    },
-    /// The channel has no record of it (yet): to ask it to pay again under the same key is safe.
-    NotFound,
-    /// Whether it paid cannot be told from what came.
-    Unknown {
-        /// What came instead of an answer, without anything internal: it is recorded in an event.
-        reason: String,
-    },
-}
-
-/// Collects money outside.
-#[async_trait]
-pub trait PaymentChannel: Send + Sync {
-    /// Asks the channel to collect. Never answers [`ChannelAnswer::NotFound`].
-    async fn pay(&self, charge: &Charge, context: &CommandContext) -> ChannelAnswer;
-
-    /// Asks the channel what became of a charge.
-    async fn inquire(&self, payment_id: &PaymentId, context: &CommandContext) -> ChannelAnswer;
-}
-
 /// Writes answers for callers, so that a request ends with the same bytes whoever ends it: the
 /// request itself, a repeat of it, or recovery after a crash.
 pub trait AnswerFormat: Send + Sync {
     /// A payment that is settled.
     fn payment(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer;
+
+    /// A payment whose authorization was captured or given up, or could not be.
+    fn authorization_ended(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer;
+
+    /// A refund that has ended.
+    fn refund(
+        &self,
+        payment: &Payment,
+        refund_id: &RefundId,
+        payer: Option<&Account>,
+        trace_id: &str,
+    ) -> Answer;
+
+    /// A payment whose review an operator has resolved.
+    fn review_resolved(&self, payment: &Payment, trace_id: &str) -> Answer;
+
+    /// A command that a payment refused.
+    fn payment_refused(&self, payment_id: &PaymentId, refusal: &PaymentError, trace_id: &str) -> Answer;
 
     /// An account after a command to it; `created` when the command made something that was not
     /// there: the account, or a posting.

@@ -142,6 +142,12 @@ impl PostingId {
         Self { text: Arc::clone(&payment.text), kind: PhantomData }
     }
 
+    /// The posting that a refund makes.
+    #[must_use]
+    pub fn of_refund(refund: &RefundId) -> Self {
+        Self { text: Arc::clone(&refund.text), kind: PhantomData }
+    }
+
     /// The payment that makes this posting. A posting does not know whether a payment makes it:
     /// those of deposits and withdrawals have names of their own.
     #[must_use]

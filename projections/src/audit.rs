@@ -197,12 +197,12 @@ mod tests {
 
     fn credited(posting: &str, minor: i64) -> AccountEvent {
         let posting_id = PostingId::parse(posting).unwrap();
-        AccountEvent::FundsCredited { posting_id, amount: Money::new(minor, Currency::USD) }
+        AccountEvent::FundsCredited { posting_id, amount: Money::new(minor, Currency::USD), payment_id: None }
     }
 
     fn debited(posting: &str, minor: i64) -> AccountEvent {
         let posting_id = PostingId::parse(posting).unwrap();
-        AccountEvent::FundsDebited { posting_id, amount: Money::new(minor, Currency::USD) }
+        AccountEvent::FundsDebited { posting_id, amount: Money::new(minor, Currency::USD), payment_id: None }
     }
 
     fn system() -> (AccountId, Opening) {

@@ -30,7 +30,7 @@ pub struct AccountEntry {
     pub event_type: Cow<'static, str>,
     /// The posting that this is a leg of; its legs sum to zero.
     pub posting_id: PostingId,
-    /// The payment that caused it, `None` for a deposit or a withdrawal.
+    /// The payment that caused it, also by a refund; `None` for a deposit or a withdrawal.
     pub payment_id: Option<PaymentId>,
     /// What was added; less than zero where money left.
     pub amount: Money,
@@ -112,9 +112,10 @@ fn posting(account_id: &AccountId, happened: &AccountEvent) -> Option<(Money, Po
             Some((*amount, posting_id.clone(), None))
         }
         // The other leg of a deposit or a withdrawal is on a funding account.
-        E::FundsCredited { posting_id, amount } | E::FundsDebited { posting_id, amount } => {
-            let payment_id = (!account_id.is_of_system(FUNDING)).then(|| posting_id.payment());
-            Some((*amount, posting_id.clone(), payment_id))
+        E::FundsCredited { posting_id, amount, payment_id }
+        | E::FundsDebited { posting_id, amount, payment_id } => {
+            let of_posting = || (!account_id.is_of_system(FUNDING)).then(|| posting_id.payment());
+            Some((*amount, posting_id.clone(), payment_id.clone().or_else(of_posting)))
         }
         E::HoldCaptured { payment_id, amount, .. } => {
             Some((*amount, PostingId::of_payment(payment_id), Some(payment_id.clone())))

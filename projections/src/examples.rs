@@ -94,11 +94,11 @@ pub(crate) fn withdrawn(amount: Money) -> AccountEvent {
 }
 
 pub(crate) fn credited(amount: Money) -> AccountEvent {
-    AccountEvent::FundsCredited { posting_id: posting("c"), amount }
+    AccountEvent::FundsCredited { posting_id: posting("c"), amount, payment_id: None }
 }
 
 pub(crate) fn debited(amount: Money) -> AccountEvent {
-    AccountEvent::FundsDebited { posting_id: posting("b"), amount }
+    AccountEvent::FundsDebited { posting_id: posting("b"), amount, payment_id: None }
 }
 
 pub(crate) fn held(amount: Money) -> AccountEvent {

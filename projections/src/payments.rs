@@ -134,6 +134,7 @@ fn amount(happened: &PaymentEvent) -> Option<Money> {
     use PaymentEvent as E;
     match happened {
         E::FundsReserved { amount }
+        | E::CaptureStarted { amount, .. }
         | E::PaymentCompleted { captured: amount, .. }
         | E::RefundStarted { amount, .. }
         | E::RefundCompleted { amount, .. }
@@ -144,6 +145,7 @@ fn amount(happened: &PaymentEvent) -> Option<Money> {
         | E::PaymentRejected { .. }
         | E::ChannelOutcomeUnknown { .. }
         | E::PaymentAuthorized { .. }
+        | E::VoidStarted { .. }
         | E::PaymentFailed { .. }
         | E::PaymentVoided { .. }
         | E::ReviewRequired { .. }
@@ -168,6 +170,8 @@ fn change(row: &mut PaymentRow, happened: &PaymentEvent) -> Result<(), FoldError
             row.transaction_id = Some(transaction_id.clone());
             row.status = S::Authorized;
         }
+        E::CaptureStarted { .. } => row.status = S::Capturing,
+        E::VoidStarted { .. } => row.status = S::Voiding,
         E::PaymentCompleted { transaction_id, captured } => {
             row.transaction_id.clone_from(transaction_id);
             row.captured = Some(captured.minor);

@@ -20,6 +20,10 @@ pub(crate) struct Books {
     pub(crate) payments: HashMap<String, String>,
     /// Amount captured for each completed payment, in minor units.
     pub(crate) completed: HashMap<String, i64>,
+    /// The same for each transfer, which has no channel.
+    pub(crate) transferred: HashMap<String, i64>,
+    /// Amount given back by each completed refund, in minor units.
+    pub(crate) refunded: HashMap<String, i64>,
     pub(crate) posted: HashMap<String, i64>,
     pub(crate) held: HashMap<String, i64>,
     trial_balance: TrialBalance,
@@ -41,11 +45,21 @@ pub(crate) async fn settled(database_url: &str) {
 }
 
 const OPEN: &str = "
-select count(*) from events as held
- where aggregate_type = 'payment' and event_type = 'FundsReserved' and not exists (
+select count(*) from events as begun
+ where aggregate_type = 'payment'
+   and event_type in ('FundsReserved', 'CaptureStarted', 'VoidStarted', 'RefundStarted') and not exists (
        select from events as later
-        where later.aggregate_type = 'payment' and later.aggregate_id = held.aggregate_id
-          and later.event_type in ('PaymentCompleted', 'PaymentFailed', 'PaymentAuthorized', 'ReviewRequired'))";
+        where later.aggregate_type = 'payment' and later.aggregate_id = begun.aggregate_id
+          and later.sequence > begun.sequence
+          and case begun.event_type
+              when 'FundsReserved' then later.event_type in
+                   ('PaymentCompleted', 'PaymentFailed', 'PaymentAuthorized', 'ReviewRequired')
+              when 'RefundStarted' then later.event_type in ('RefundCompleted', 'RefundFailed')
+                   and later.payload -> later.event_type ->> 'refund_id'
+                     = begun.payload -> 'RefundStarted' ->> 'refund_id'
+              else later.event_type in
+                   ('PaymentCompleted', 'PaymentFailed', 'PaymentVoided', 'ReviewRequired')
+              end)";
 
 /// Fails the test unless each of these payments is completed, says the log.
 pub(crate) async fn are_completed(database_url: &str, payments: &[String]) {
@@ -157,9 +171,15 @@ impl Books {
 
     fn payment(&mut self, id: &str, event: &PaymentEvent) {
         self.payments.insert(id.to_owned(), event.name().to_owned());
-        if let PaymentEvent::PaymentCompleted { captured, .. } = event {
-            let before = self.completed.insert(id.to_owned(), captured.minor);
+        if let PaymentEvent::PaymentCompleted { transaction_id, captured } = event {
+            let completed =
+                if transaction_id.is_some() { &mut self.completed } else { &mut self.transferred };
+            let before = completed.insert(id.to_owned(), captured.minor);
             assert_eq!(before, None, "payment {id} completes once");
+        }
+        if let PaymentEvent::RefundCompleted { refund_id, amount, .. } = event {
+            let before = self.refunded.insert(refund_id.to_string(), amount.minor);
+            assert_eq!(before, None, "refund {refund_id} of {id} completes once");
         }
     }
 
@@ -174,8 +194,16 @@ impl Books {
     pub(crate) async fn agree_with_channel(&self, sandbox: &SandboxProcess, settled: bool) {
         let text = reqwest::get(format!("{}/v1/charges", sandbox.url())).await.unwrap().text().await.unwrap();
         let mut charged: HashMap<String, Value> = HashMap::new();
+        let mut given_back: HashMap<String, i64> = HashMap::new();
         for line in text.lines() {
             let charge: Value = serde_json::from_str(line).unwrap();
+            for change in charge["changes"].as_array().into_iter().flatten() {
+                let times = change["done_times"].as_u64().unwrap();
+                assert!(times <= 1, "done {times} times: {change}");
+                if change["kind"] == "refund" && times == 1 {
+                    given_back.insert(change["id"].as_str().unwrap().to_owned(), minor(&change["amount"]));
+                }
+            }
             let times = charge["charged_times"].as_u64().unwrap();
             assert!(times <= 1, "charged {times} times: {charge}");
             if times == 1 {
@@ -187,8 +215,13 @@ impl Books {
         for (payment_id, captured) in &self.completed {
             let charge =
                 charged.get(payment_id).unwrap_or_else(|| panic!("{payment_id} completed without a charge"));
-            let amount = charge["amount"].as_str().unwrap().replace('.', "");
-            assert_eq!(amount.parse::<i64>().unwrap(), *captured, "{payment_id}");
+            assert_eq!(minor(&charge["captured"]), *captured, "{payment_id}");
+        }
+        for (refund_id, amount) in &self.refunded {
+            assert_eq!(given_back.get(refund_id), Some(amount), "{refund_id} is given back");
+        }
+        if settled {
+            assert_eq!(given_back, self.refunded, "each refund of the channel is booked");
         }
         for payment_id in charged.keys() {
             let last = self.payments.get(payment_id).map(String::as_str);
@@ -208,11 +241,22 @@ impl Books {
             .filter(|(_, last)| {
                 matches!(
                     last.as_str(),
-                    "FundsReserved" | "ChannelOutcomeUnknown" | "RiskAssessed" | "PaymentInitiated"
+                    "FundsReserved"
+                        | "ChannelOutcomeUnknown"
+                        | "RiskAssessed"
+                        | "PaymentInitiated"
+                        | "CaptureStarted"
+                        | "VoidStarted"
+                        | "RefundStarted"
                 )
             })
             .collect();
         assert!(open.is_empty(), "payments that are not settled: {open:?}");
         assert!(self.held.values().all(|held| *held == 0), "nothing is held when nothing is under way");
     }
+}
+
+/// A decimal of two places in minor units.
+fn minor(decimal: &Value) -> i64 {
+    decimal.as_str().unwrap().replace('.', "").parse().unwrap()
 }

@@ -132,6 +132,18 @@ impl Client {
         self.try_post("/api/v1/payments", "", &payment.body()).await
     }
 
+    /// Asks for an authorization: a payment to be captured by hand.
+    pub(crate) async fn authorize(&self, payment: &Payment) -> Answer {
+        let mut body = payment.body();
+        body["capture"] = json!("manual");
+        self.post("/api/v1/payments", "", &body).await
+    }
+
+    /// Asks for a change of a payment: `capture`, `void`, `refunds`, `review`.
+    pub(crate) async fn change(&self, payment_id: &str, change: &str, key: &str, body: &Value) -> Answer {
+        self.post(&format!("/api/v1/payments/{payment_id}/{change}"), key, body).await
+    }
+
     pub(crate) async fn pay(&self, payment: &Payment) -> Answer {
         self.try_pay(payment).await.unwrap()
     }

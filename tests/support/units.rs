@@ -55,7 +55,7 @@ pub(crate) fn opened(user: &str) -> Unit {
 /// Money comes in: the user's leg leads.
 pub(crate) fn deposit(user: &str, posting: &str, minor: i64) -> Unit {
     let (posting_id, amount) = (PostingId::parse(posting).unwrap(), usd(minor));
-    let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount };
+    let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
     let deposit = AccountCommand::Deposit { posting_id, amount, reference: "test".to_owned() };
     Unit::led_by(Step::Account(account_of(user), deposit), context(posting))
         .then(Step::Account(funding(), debit))
@@ -64,7 +64,7 @@ pub(crate) fn deposit(user: &str, posting: &str, minor: i64) -> Unit {
 /// Money leaves: the user's leg leads.
 pub(crate) fn withdrawal(user: &str, posting: &str, minor: i64) -> Unit {
     let (posting_id, amount) = (PostingId::parse(posting).unwrap(), usd(minor));
-    let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount };
+    let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
     let withdraw = AccountCommand::Withdraw { posting_id, amount, reference: "test".to_owned() };
     Unit::led_by(Step::Account(account_of(user), withdraw), context(posting))
         .then(Step::Account(funding(), credit))

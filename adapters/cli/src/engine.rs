@@ -7,6 +7,7 @@ use adapter_http::{Api, HttpSettings, JsonAnswers, Metrics};
 use adapter_kafka::consumer::Watch;
 use adapter_kafka::relay::Relay;
 use adapter_postgres::answered_requests::AnsweredRequests;
+use adapter_postgres::authorizations::PostgresAuthorizations;
 use adapter_postgres::database::Database;
 use adapter_postgres::log::EventLog;
 use adapter_postgres::open_payments::OpenPaymentScan;
@@ -39,6 +40,8 @@ use crate::settings::{Services, Settings};
 /// Payments that recovery drives at once. Most of them only wait for their next inquiry, and those
 /// whose outcome stays unknown must not keep the others from being taken up.
 const MOST_RECOVERING: usize = 1_024;
+/// Longest pause between two looks for authorizations that have expired; the shortest is recovery's.
+const LONGEST_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How often old answers are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 /// How often what is read of the database is read where nobody asks for it.
@@ -58,6 +61,7 @@ pub(crate) struct Engine {
     pub(crate) api: Api,
     saga: Arc<PaymentSaga>,
     open_payments: Arc<OpenPaymentScan>,
+    authorizations: PostgresAuthorizations,
     recovery_interval: Duration,
     answered_requests: AnsweredRequests,
     keep_answers: Duration,
@@ -134,6 +138,7 @@ impl Engine {
             api,
             saga,
             open_payments: Arc::new(OpenPaymentScan::new(&database)),
+            authorizations: PostgresAuthorizations::new(&database),
             recovery_interval: Duration::from_millis(settings.saga.recovery_interval_ms),
             answered_requests: AnsweredRequests::new(&database),
             keep_answers: Duration::from_secs(settings.idempotency.keep_hours.saturating_mul(3_600)),
@@ -162,11 +167,11 @@ impl Engine {
         }
     }
 
-    /// Takes up payments that nobody drives, and forgets old answers.
+    /// Takes up payments that nobody drives, ends authorizations that are too old, and forgets old answers.
     pub(crate) fn saga_role(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (recovery, forgetting) = (self.recovery(), self.forgetting());
+        let (recovery, expiry, forgetting) = (self.recovery(), self.expiry(), self.forgetting());
         async move {
-            tokio::join!(recovery, forgetting);
+            tokio::join!(recovery, expiry, forgetting);
         }
     }
 
@@ -212,6 +217,33 @@ impl Engine {
                     tracing::info!(forgotten, "forgot idempotency keys that were answered long ago");
                 }
                 tokio::time::sleep(FORGET_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Gives authorizations up that nobody has captured in time.
+    fn expiry(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (saga, authorizations) = (Arc::clone(&self.saga), self.authorizations.clone());
+        // Often enough to be a small part late.
+        let age = saga.settings().authorization_expires_after;
+        let interval = (age / 100).min(LONGEST_EXPIRY_INTERVAL).max(self.recovery_interval);
+        async move {
+            let mut expiring = JoinSet::new();
+            loop {
+                match saga.expired(&authorizations).await {
+                    Ok(expired) => {
+                        for authorization in expired {
+                            while expiring.len() >= MOST_RECOVERING {
+                                expiring.join_next().await;
+                            }
+                            let saga = Arc::clone(&saga);
+                            expiring.spawn(async move { saga.expire(authorization).await });
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot look for expired authorizations now"),
+                }
+                while expiring.try_join_next().is_some() {}
+                tokio::time::sleep(interval).await;
             }
         }
     }

@@ -66,6 +66,8 @@ pub(crate) struct Saga {
     pub(crate) review_after_ms: u64,
     pub(crate) takeover_after_ms: u64,
     pub(crate) recovery_interval_ms: u64,
+    /// Age at which an authorization that nobody has captured is given up.
+    pub(crate) authorization_expires_after_ms: u64,
     pub(crate) channel_name: String,
     /// Largest amount a currency goes on with while the risk service cannot answer: `USD = "10.00"`.
     pub(crate) degraded_limits: BTreeMap<String, String>,
@@ -145,6 +147,7 @@ impl Default for Saga {
             review_after_ms: 900_000,
             takeover_after_ms: 8_000,
             recovery_interval_ms: 1_000,
+            authorization_expires_after_ms: 7 * 24 * 3_600_000,
             channel_name: "card".to_owned(),
             degraded_limits: BTreeMap::from([
                 ("USD".to_owned(), "10.00".to_owned()),
@@ -200,6 +203,7 @@ impl Settings {
             ("saga.payment_timeout_ms", self.saga.payment_timeout_ms, 1),
             ("saga.inquiry_first_delay_ms", self.saga.inquiry_first_delay_ms, 1),
             ("saga.recovery_interval_ms", self.saga.recovery_interval_ms, 10),
+            ("saga.authorization_expires_after_ms", self.saga.authorization_expires_after_ms, 1),
             ("idempotency.keep_hours", self.idempotency.keep_hours, 24),
             ("store.timeout_ms", self.store.timeout_ms, 1),
             ("store.connections", u64::from(self.store.connections), 2),
@@ -240,6 +244,7 @@ impl Settings {
             inquiry_max_delay: Duration::from_millis(self.saga.inquiry_max_delay_ms),
             review_after: Duration::from_millis(self.saga.review_after_ms),
             takeover_after: Duration::from_millis(self.saga.takeover_after_ms),
+            authorization_expires_after: Duration::from_millis(self.saga.authorization_expires_after_ms),
             channel_name: self.saga.channel_name.clone(),
         })
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use commands::accounts::{AccountRequest, AccountRequestError, Movement};
+use commands::accounts::{AccountRequest, Movement};
 use commands::idempotency::{Answer, KeyedRequest};
+use commands::keyed::KeyedError;
 use domain::{AccountId, Money, PaymentId, PostingId};
 use projections::ports::{AsOf, Projection};
 use projections::{AccountBalance, AccountEntry};
@@ -20,6 +20,7 @@ use crate::fields::{Field, Fields};
 use crate::keyed::{self, RequestHash};
 use crate::openapi::values;
 use crate::path::{AccountPath, MomentQuery, PageQuery, account_not_found};
+use crate::payments::change::read;
 use crate::problem::{self, Problem};
 use crate::reading::{self, Cursor, Page};
 use crate::shared::{Shared, lost};
@@ -85,6 +86,19 @@ pub(crate) async fn unfreeze(
     let hash = RequestHash::of("unfreeze_account").text(account_id.as_str());
     let keyed = keyed_request(&parts, hash, account_id.as_str())?;
     execute(&shared, AccountRequest::Unfreeze { account_id }, keyed).await
+}
+
+/// `POST /api/v1/accounts/{account_id}/close`: closes an empty account for good.
+pub(crate) async fn close(
+    State(shared): State<Arc<Shared>>,
+    AccountPath(account_id): AccountPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, bytes) = read(&shared, request).await?;
+    Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
+    let hash = RequestHash::of("close_account").text(account_id.as_str());
+    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    execute(&shared, AccountRequest::Close { account_id }, keyed).await
 }
 
 /// `GET /api/v1/accounts/{account_id}`: the balance as the read model has it, or as the log had it at
@@ -197,12 +211,6 @@ fn not_reached() -> Problem {
     Problem::unprocessable("position_not_reached", detail).param("position")
 }
 
-async fn read(shared: &Shared, request: Request) -> Result<(Parts, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, shared.api.settings.body_limit).await?;
-    Ok((parts, bytes))
-}
-
 fn words(field: Option<Field<'_>>) -> Result<String, Problem> {
     field.map(|field| field.words(MAX_WORDS)).transpose().map(Option::unwrap_or_default)
 }
@@ -237,8 +245,8 @@ async fn execute(shared: &Shared, request: AccountRequest, keyed: KeyedRequest) 
     let command = shared.run(async move { accounts.execute(request, keyed).await })?;
     match command.await {
         Ok(Ok(reply)) => Ok(respond(&reply)),
-        Ok(Err(AccountRequestError::Key(conflict))) => Err(keyed::conflict(conflict)),
-        Ok(Err(AccountRequestError::Store(error))) => Err(problem::command_failed(error)),
+        Ok(Err(KeyedError::Key(conflict))) => Err(keyed::conflict(conflict)),
+        Ok(Err(KeyedError::Store(error))) => Err(problem::command_failed(error)),
         Err(error) => Err(lost(error)),
     }
 }

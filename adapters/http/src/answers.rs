@@ -12,7 +12,7 @@ use commands::idempotency::{Answer, Reply};
 use commands::ports::AnswerFormat;
 use domain::account::{AccountError, Owner};
 use domain::payment::{FailureReason, PaymentStatus, RiskAssessment};
-use domain::{Account, AccountId, Money, Payment, PaymentId, TransactionId, UserId};
+use domain::{Account, AccountId, Money, Payment, PaymentError, PaymentId, RefundId, TransactionId, UserId};
 use projections::AccountBalance;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -21,6 +21,10 @@ use crate::edge::TRACE_ID;
 use crate::openapi::values;
 use crate::path::account_not_found;
 use crate::problem::{PROBLEM_JSON, Problem, json_text};
+
+mod changes;
+
+pub(crate) use changes::refund_status;
 
 /// Answers as JSON: a success as its own object, a refusal as a problem.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,7 +120,9 @@ impl AnswerFormat for JsonAnswers {
             | PaymentStatus::Initiated
             | PaymentStatus::Assessed
             | PaymentStatus::Reserved
-            | PaymentStatus::OutcomeUnknown => "The payment is being processed.",
+            | PaymentStatus::OutcomeUnknown
+            | PaymentStatus::Capturing
+            | PaymentStatus::Voiding => "The payment is being processed.",
         };
         let created = matches!(payment.status, PaymentStatus::Completed | PaymentStatus::Authorized);
         let status = if created { StatusCode::CREATED } else { StatusCode::ACCEPTED };
@@ -134,6 +140,28 @@ impl AnswerFormat for JsonAnswers {
             balance: payer.and_then(balance),
         };
         Answer { status: status.as_u16(), body: json_text(&body), position: None }
+    }
+
+    fn authorization_ended(&self, payment: &Payment, payer: Option<&Account>, trace_id: &str) -> Answer {
+        changes::authorization_ended(payment, payer, trace_id)
+    }
+
+    fn refund(
+        &self,
+        payment: &Payment,
+        refund_id: &RefundId,
+        payer: Option<&Account>,
+        trace_id: &str,
+    ) -> Answer {
+        changes::refund(payment, refund_id, payer, trace_id)
+    }
+
+    fn review_resolved(&self, payment: &Payment, trace_id: &str) -> Answer {
+        changes::review_resolved(payment, trace_id)
+    }
+
+    fn payment_refused(&self, payment_id: &PaymentId, refusal: &PaymentError, trace_id: &str) -> Answer {
+        changes::payment_refused(payment_id, refusal, trace_id)
     }
 
     fn account(&self, account: &Account, created: bool) -> Answer {
@@ -207,7 +235,9 @@ pub(crate) const fn client_status(status: PaymentStatus) -> &'static str {
         | PaymentStatus::Initiated
         | PaymentStatus::Assessed
         | PaymentStatus::Reserved
-        | PaymentStatus::OutcomeUnknown => "processing",
+        | PaymentStatus::OutcomeUnknown
+        | PaymentStatus::Capturing
+        | PaymentStatus::Voiding => "processing",
         PaymentStatus::Rejected
         | PaymentStatus::Authorized
         | PaymentStatus::Completed
@@ -256,6 +286,15 @@ pub(crate) fn failure_detail(failure: &FailureReason, amount: Option<Money>) -> 
         (FailureReason::AccountClosed, _) => "The user's account is closed.".to_owned(),
         (FailureReason::ChannelDeclined { reason }, _) => {
             format!("The payment channel declined: {reason}. The hold is released.")
+        }
+        (FailureReason::PayeeNotFound, _) => {
+            "Whom the transfer is for has no account in this currency. Nothing was moved.".to_owned()
+        }
+        (FailureReason::PayeeClosed, _) => {
+            "The account that the transfer is for is closed. Nothing was moved.".to_owned()
+        }
+        (FailureReason::PayeeCannotReceive, _) => {
+            "The account that the transfer is for cannot take the amount. Nothing was moved.".to_owned()
         }
         (FailureReason::ReviewedNotPaid, _) => {
             "A review found that the payment channel had not paid. The hold is released.".to_owned()
@@ -316,6 +355,7 @@ fn refused(account_id: &AccountId, refusal: &AccountError) -> Problem {
         }
         AccountError::Frozen => Problem::unprocessable("account_frozen", detail()),
         AccountError::Closed => Problem::unprocessable("account_closed", detail()),
+        AccountError::OfTheSystem => Problem::unprocessable("system_account", detail()),
         AccountError::NotEmpty => Problem::unprocessable("account_not_empty", detail()),
         AccountError::CurrencyMismatch { .. } => {
             Problem::unprocessable("currency_mismatch", detail()).param("currency")

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
-//! | `payments`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
+//! | `payments`, `transfers`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
 //! | `keyed` | idempotency keys and the hash of what was asked |
@@ -43,6 +43,7 @@ mod shared;
 mod tests;
 mod trace;
 mod traces;
+mod transfers;
 mod webhooks;
 
 pub use answers::JsonAnswers;

@@ -1,6 +1,8 @@
 //! Payments: asking for one, reading one, listing them.
 
+pub(crate) mod change;
 pub(crate) mod list;
+pub(crate) mod refunds;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -113,7 +115,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     }
 }
 
-fn refused(error: PaymentRequestError) -> Problem {
+pub(crate) fn refused(error: PaymentRequestError) -> Problem {
     match error {
         PaymentRequestError::Key(conflict) => keyed::conflict(conflict),
         PaymentRequestError::PaymentExists { payment_id } => Problem::new(

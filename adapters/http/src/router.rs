@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::payments::list;
+use crate::payments::{change, list, refunds};
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, health, openapi, payments, traces, webhooks};
+use crate::{accounts, edge, events, health, openapi, payments, traces, transfers, webhooks};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -45,6 +45,12 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/payment", post(payments::create))
         .route("/api/v1/payments", post(payments::create).get(list::list))
         .route("/api/v1/payments/{payment_id}", get(payments::show))
+        .route("/api/v1/payments/{payment_id}/capture", post(change::capture))
+        .route("/api/v1/payments/{payment_id}/void", post(change::void))
+        .route("/api/v1/payments/{payment_id}/refunds", post(refunds::create).get(refunds::list))
+        .route("/api/v1/payments/{payment_id}/refunds/{refund_id}", get(refunds::show))
+        .route("/api/v1/payments/{payment_id}/review", post(change::review))
+        .route("/api/v1/transfers", post(transfers::create))
         .route("/api/v1/payments/{payment_id}/events", get(events::story))
         .route("/api/v1/payments/{payment_id}/traces", get(traces::of_payment))
         .route("/api/v1/payments/{payment_id}/deliveries", get(deliveries::of_payment))
@@ -64,6 +70,7 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/accounts/{account_id}/withdrawals", post(accounts::withdraw))
         .route("/api/v1/accounts/{account_id}/freeze", post(accounts::freeze))
         .route("/api/v1/accounts/{account_id}/unfreeze", post(accounts::unfreeze))
+        .route("/api/v1/accounts/{account_id}/close", post(accounts::close))
         .route("/api/v1/events", get(events::log))
         .route("/api/v1/events/{event_id}", get(events::show))
         .route("/api/v1/events/{event_id}/traces", get(traces::of_event))

@@ -12,13 +12,15 @@
 //! | [`projector`] | the read models kept up with the log, built anew, compared with it |
 //! | [`read_models`] | reading them |
 //! | [`outbox`] | the log as it is published: who does it, and how far that is |
-//! | [`open_payments`] | payments that nobody has settled yet, found from the log |
+//! | [`open_payments`] | what the channel was asked for and has not ended yet, found from the log |
+//! | [`authorizations`] | authorizations that are too old, found in the read model |
 //! | [`webhooks`] | endpoints of webhooks and what is delivered to them |
 //! | [`embedded`] | a private PostgreSQL cluster in a data folder |
 //!
 //! Start at [`store::PostgresEventStore`].
 
 pub mod answered_requests;
+pub mod authorizations;
 mod copy_rows;
 pub mod database;
 pub mod embedded;

@@ -1,9 +1,10 @@
-//! Payments that hold funds and that nobody has settled, found from the log alone.
+//! What the channel was, or was to be, asked for and nobody has ended, found from the log alone: payments
+//! that hold funds, captures, voids and refunds.
 //!
 //! The scan follows the log by position and keeps the open payments in memory. Its checkpoint stands
 //! before the oldest of them, so a new process reads only what is behind that.
 //!
-//! **Invariant:** every payment that was reserved at or before the checkpoint is settled.
+//! **Invariant:** all that was begun at or before the checkpoint has ended.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use commands::context::TraceContext;
 use commands::meters;
 use commands::ports::StoreError;
 use commands::saga::{OpenPayment, OpenPayments};
-use domain::PaymentId;
+use domain::{PaymentId, RefundId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use tokio::sync::Mutex;
@@ -39,12 +40,19 @@ struct Scan {
     /// `None` until the checkpoint has been read.
     position: Option<i64>,
     saved: i64,
-    open: HashMap<String, Open>,
+    open: HashMap<Work, Open>,
+}
+
+/// A payment, or a refund of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Work {
+    payment_id: String,
+    refund_id: Option<String>,
 }
 
 #[derive(Debug)]
 struct Open {
-    reserved_at: i64,
+    begun_at: i64,
     last_news: DateTime<Utc>,
     trace: TraceContext,
 }
@@ -84,11 +92,14 @@ impl OpenPaymentScan {
 
     async fn page(&self, after: i64, through: i64) -> Result<Vec<PgRow>, sqlx::Error> {
         let query = sqlx::query(
-            "select position, aggregate_id, event_type, recorded_at, traceparent, tracestate, baggage
+            "select position, aggregate_id, event_type, recorded_at, traceparent, tracestate, baggage,
+                    case when event_type like 'Refund%' then payload -> event_type ->> 'refund_id' end
                from events
               where position > $1 and position <= $2 and aggregate_type = 'payment'
                 and event_type in ('FundsReserved', 'ChannelOutcomeUnknown', 'PaymentAuthorized',
-                                   'PaymentCompleted', 'PaymentFailed', 'ReviewRequired')
+                                   'CaptureStarted', 'VoidStarted', 'PaymentCompleted', 'PaymentFailed',
+                                   'PaymentVoided', 'ReviewRequired', 'RefundStarted', 'RefundCompleted',
+                                   'RefundFailed')
               order by position",
         )
         .bind(after)
@@ -116,24 +127,24 @@ impl OpenPaymentScan {
 
 impl Scan {
     fn apply(&mut self, row: &PgRow) -> Result<(), sqlx::Error> {
-        let payment_id: String = row.try_get(1)?;
+        let work = Work { payment_id: row.try_get(1)?, refund_id: row.try_get(7)? };
         match row.try_get::<&str, _>(2)? {
-            "FundsReserved" => {
+            "FundsReserved" | "CaptureStarted" | "VoidStarted" | "RefundStarted" => {
                 let trace = TraceContext {
                     traceparent: row.try_get(4)?,
                     tracestate: row.try_get(5)?,
                     baggage: row.try_get(6)?,
                 };
-                let open = Open { reserved_at: row.try_get(0)?, last_news: row.try_get(3)?, trace };
-                self.open.insert(payment_id, open);
+                let open = Open { begun_at: row.try_get(0)?, last_news: row.try_get(3)?, trace };
+                self.open.insert(work, open);
             }
             "ChannelOutcomeUnknown" => {
-                if let Some(open) = self.open.get_mut(&payment_id) {
+                if let Some(open) = self.open.get_mut(&work) {
                     open.last_news = row.try_get(3)?;
                 }
             }
             _ => {
-                self.open.remove(&payment_id);
+                self.open.remove(&work);
             }
         }
         Ok(())
@@ -145,18 +156,19 @@ impl Scan {
     }
 
     fn checkpoint(&self) -> i64 {
-        let oldest = self.open.values().map(|open| open.reserved_at - 1).min();
+        let oldest = self.open.values().map(|open| open.begun_at - 1).min();
         oldest.or(self.position).unwrap_or(0)
     }
 
     fn overdue(&self, before: DateTime<Utc>) -> Vec<OpenPayment> {
         let mut overdue: Vec<_> = self.open.iter().filter(|(_, open)| open.last_news <= before).collect();
-        overdue.sort_unstable_by_key(|(_, open)| open.reserved_at);
+        overdue.sort_unstable_by_key(|(_, open)| open.begun_at);
         overdue
             .into_iter()
-            .filter_map(|(payment_id, open)| {
-                let payment_id = PaymentId::parse(payment_id).ok()?;
-                Some(OpenPayment { payment_id, trace: open.trace.clone() })
+            .filter_map(|(work, open)| {
+                let payment_id = PaymentId::parse(&work.payment_id).ok()?;
+                let refund_id = work.refund_id.as_deref().map(RefundId::parse).transpose().ok()?;
+                Some(OpenPayment { payment_id, refund_id, trace: open.trace.clone() })
             })
             .collect()
     }

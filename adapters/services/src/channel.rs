@@ -2,17 +2,17 @@
 //!
 //! | call | comes back | means |
 //! | --- | --- | --- |
-//! | `POST /v1/charges` | 201 `succeeded` with a `transaction_id` | Paid |
+//! | `POST /v1/charges`; below one: `/capture`, `/void`, `/refunds` | 201 `succeeded` with a `transaction_id` | Done |
 //! | | 402 `declined` | Declined |
-//! | `GET /v1/charges/{payment_id}` | 200 `succeeded` with a `transaction_id` | Paid |
+//! | `GET /v1/charges/{payment_id}`; below it: `/capture`, `/void`, `/refunds/{refund_id}` | 200 `succeeded` with a `transaction_id` | Done |
 //! | | 200 `declined` | Declined |
 //! | | 404 `not_found` | NotFound |
 //! | either | anything else, or nothing | Unknown |
 //!
 //! **Invariant:** both the status and the body must say so before money is taken for moved or not
 //! moved. A proxy's 404 page is not the channel's "not found", and a body without a status is no
-//! decline. The payment's id is the `Idempotency-Key`, so the same payment is charged at most once
-//! however often it is asked for.
+//! decline. The `Idempotency-Key` is made of the ids in the order, the payment's for a charge, so that each
+//! is carried out at most once however often it is asked for.
 //!
 //! While the breaker is open, nothing is sent and both calls answer Unknown at once. For `pay` that
 //! leaves a hold and an inquiry for a request that was never sent: correct, since the inquiry says
@@ -27,11 +27,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use commands::context::CommandContext;
 use commands::meters;
-use commands::ports::{ChannelAnswer, Charge, PaymentChannel};
-use domain::{Money, PaymentId, TransactionId};
+use commands::ports::{ChannelAnswer, ChannelOrder, PaymentChannel};
+use domain::payment::CaptureMode;
+use domain::{Money, TransactionId};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::breaker::{Breaker, BreakerSettings};
 use crate::remote::{self, NoReply, Remote, Reply, SetupError};
@@ -87,44 +88,73 @@ impl HttpChannel {
         self.remote.breaker()
     }
 
-    async fn ask_to_pay(&self, charge: &Charge, context: &CommandContext) -> Result<Reply, NoReply> {
-        let payment_id = charge.payment_id.as_str();
-        let body = Order {
-            payment_id,
-            amount: charge.amount,
-            currency: charge.amount.currency.code(),
-            payment_method: &charge.payment_method,
+    async fn ask(&self, order: &ChannelOrder, context: &CommandContext) -> Result<Reply, NoReply> {
+        let payment_id = order.payment_id().as_str();
+        let (path, key, body) = match order {
+            ChannelOrder::Pay(charge) => {
+                let body = Body {
+                    payment_id: Some(payment_id),
+                    payment_method: Some(&charge.payment_method),
+                    capture: (charge.capture == CaptureMode::Manual).then_some("manual"),
+                    ..Body::of(charge.amount)
+                };
+                (None, payment_id.to_owned(), body)
+            }
+            ChannelOrder::Capture { amount, .. } => {
+                (Some("/capture"), [payment_id, ":capture"].concat(), Body::of(*amount))
+            }
+            ChannelOrder::Void { .. } => (Some("/void"), [payment_id, ":void"].concat(), Body::default()),
+            ChannelOrder::Refund { refund_id, amount, .. } => {
+                let body = Body { refund_id: Some(refund_id.as_str()), ..Body::of(*amount) };
+                (Some("/refunds"), refund_id.as_str().to_owned(), body)
+            }
         };
-        let mut request = remote::post(self.charges.clone(), &body, context)?;
-        // Never without its key: a charge that cannot be inquired after is not sent.
-        let key = HeaderValue::from_str(payment_id).map_err(|_| NoReply::Unwritable)?;
+        let uri = match path {
+            None => self.charges.clone(),
+            Some(path) => self.uri(payment_id, path)?,
+        };
+        let mut request = remote::post(uri, &body, context)?;
+        // Never without its key: what cannot be inquired after is not sent.
+        let key = HeaderValue::from_str(&key).map_err(|_| NoReply::Unwritable)?;
         request.headers_mut().insert(IDEMPOTENCY_KEY, key);
         self.remote.ask(request).await
     }
 
-    async fn ask_after(&self, payment_id: &PaymentId, context: &CommandContext) -> Result<Reply, NoReply> {
-        // The alphabet of an id needs no escaping in a path.
-        let path = ["/v1/charges/", payment_id.as_str()].concat();
-        let uri = self.remote.uri(&path).map_err(|_| NoReply::Unwritable)?;
+    async fn ask_after(&self, order: &ChannelOrder, context: &CommandContext) -> Result<Reply, NoReply> {
+        let payment_id = order.payment_id().as_str();
+        let uri = match order {
+            ChannelOrder::Pay(_) => self.uri(payment_id, "")?,
+            ChannelOrder::Capture { .. } => self.uri(payment_id, "/capture")?,
+            ChannelOrder::Void { .. } => self.uri(payment_id, "/void")?,
+            ChannelOrder::Refund { refund_id, .. } => {
+                self.uri(payment_id, &["/refunds/", refund_id.as_str()].concat())?
+            }
+        };
         self.remote.ask(remote::get(uri, context)).await
+    }
+
+    fn uri(&self, payment_id: &str, path: &str) -> Result<Uri, NoReply> {
+        // The alphabet of an id needs no escaping in a path.
+        let path = ["/v1/charges/", payment_id, path].concat();
+        self.remote.uri(&path).map_err(|_| NoReply::Unwritable)
     }
 }
 
 #[async_trait]
 impl PaymentChannel for HttpChannel {
-    async fn pay(&self, charge: &Charge, context: &CommandContext) -> ChannelAnswer {
+    async fn carry_out(&self, order: &ChannelOrder, context: &CommandContext) -> ChannelAnswer {
         let began = Instant::now();
-        let answer = match self.ask_to_pay(charge, context).await {
-            Ok(reply) => answer_to_charge(&reply),
+        let answer = match self.ask(order, context).await {
+            Ok(reply) => answer_to_order(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
         };
-        measure("pay", &answer, began);
+        measure(order.name(), &answer, began);
         answer
     }
 
-    async fn inquire(&self, payment_id: &PaymentId, context: &CommandContext) -> ChannelAnswer {
+    async fn inquire(&self, order: &ChannelOrder, context: &CommandContext) -> ChannelAnswer {
         let began = Instant::now();
-        let answer = match self.ask_after(payment_id, context).await {
+        let answer = match self.ask_after(order, context).await {
             Ok(reply) => answer_to_inquiry(&reply),
             Err(no_reply) => ChannelAnswer::Unknown { reason: no_reply.to_string() },
         };
@@ -135,7 +165,7 @@ impl PaymentChannel for HttpChannel {
 
 fn measure(operation: &'static str, answer: &ChannelAnswer, began: Instant) {
     let outcome = match answer {
-        ChannelAnswer::Paid { .. } => "paid",
+        ChannelAnswer::Done { .. } => "done",
         ChannelAnswer::Declined { .. } => "declined",
         ChannelAnswer::NotFound => "not_found",
         ChannelAnswer::Unknown { .. } => {
@@ -146,9 +176,9 @@ fn measure(operation: &'static str, answer: &ChannelAnswer, began: Instant) {
     meters::channel_answered(operation, outcome, began.elapsed());
 }
 
-fn answer_to_charge(reply: &Reply) -> ChannelAnswer {
+fn answer_to_order(reply: &Reply) -> ChannelAnswer {
     match (reply.status, Outcome::of(reply)) {
-        (StatusCode::CREATED, Some(Outcome::Paid(transaction_id))) => ChannelAnswer::Paid { transaction_id },
+        (StatusCode::CREATED, Some(Outcome::Done(transaction_id))) => ChannelAnswer::Done { transaction_id },
         (StatusCode::PAYMENT_REQUIRED, Some(Outcome::Declined(reason))) => ChannelAnswer::Declined { reason },
         (_, outcome) => unknown(reply, outcome.as_ref()),
     }
@@ -156,7 +186,7 @@ fn answer_to_charge(reply: &Reply) -> ChannelAnswer {
 
 fn answer_to_inquiry(reply: &Reply) -> ChannelAnswer {
     match (reply.status, Outcome::of(reply)) {
-        (StatusCode::OK, Some(Outcome::Paid(transaction_id))) => ChannelAnswer::Paid { transaction_id },
+        (StatusCode::OK, Some(Outcome::Done(transaction_id))) => ChannelAnswer::Done { transaction_id },
         (StatusCode::OK, Some(Outcome::Declined(reason))) => ChannelAnswer::Declined { reason },
         (StatusCode::NOT_FOUND, Some(Outcome::NotFound)) => ChannelAnswer::NotFound,
         (_, outcome) => unknown(reply, outcome.as_ref()),
@@ -177,7 +207,7 @@ fn unknown(reply: &Reply, outcome: Option<&Outcome>) -> ChannelAnswer {
 /// What the body of an answer says.
 #[derive(Debug)]
 enum Outcome {
-    Paid(TransactionId),
+    Done(TransactionId),
     Declined(String),
     Processing,
     NotFound,
@@ -185,11 +215,11 @@ enum Outcome {
 
 impl Outcome {
     fn of(reply: &Reply) -> Option<Self> {
-        let body: Body<'_> = serde_json::from_slice(&reply.body).ok()?;
+        let body: Said<'_> = serde_json::from_slice(&reply.body).ok()?;
         match &*body.status {
             "succeeded" => {
                 let transaction_id = TransactionId::parse(&body.transaction_id?.0).ok()?;
-                Some(Self::Paid(transaction_id))
+                Some(Self::Done(transaction_id))
             }
             "declined" => Some(Self::Declined(decline_reason(body.reason.as_ref()))),
             "processing" => Some(Self::Processing),
@@ -211,18 +241,40 @@ fn decline_reason(given: Option<&Text<'_>>) -> String {
     }
 }
 
-#[derive(Serialize)]
-struct Order<'a> {
-    payment_id: &'a str,
-    #[serde(serialize_with = "remote::decimal")]
-    amount: Money,
-    currency: &'static str,
-    payment_method: &'a str,
+/// The body of every order; which fields it has depends on what is ordered.
+#[derive(Default, Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "decimal")]
+    amount: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<&'static str>,
+}
+
+impl Body<'_> {
+    fn of(amount: Money) -> Self {
+        Self { amount: Some(amount), currency: Some(amount.currency.code()), ..Self::default() }
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+fn decimal<S: Serializer>(amount: &Option<Money>, serializer: S) -> Result<S::Ok, S::Error> {
+    match amount {
+        Some(amount) => remote::decimal(amount, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// The body of every answer; which fields it has depends on the status in it.
 #[derive(Deserialize)]
-struct Body<'a> {
+struct Said<'a> {
     #[serde(borrow)]
     status: Cow<'a, str>,
     #[serde(borrow, default)]

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use axum::Router;
 use commands::context::{CommandContext, TraceContext};
-use commands::ports::{ChannelAnswer, Charge, PaymentChannel, RiskRequest, RiskService};
-use domain::{Currency, Money, PaymentId, UserId};
+use commands::ports::{ChannelAnswer, ChannelOrder, Charge, PaymentChannel, RiskRequest, RiskService};
+use domain::payment::CaptureMode;
+use domain::{Currency, Money, PaymentId, RefundId, UserId};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -76,7 +77,12 @@ fn amount() -> Money {
 }
 
 fn charge(id: &str, payment_method: &str) -> Charge {
-    Charge { payment_id: payment(id), amount: amount(), payment_method: payment_method.to_owned() }
+    Charge {
+        payment_id: payment(id),
+        amount: amount(),
+        payment_method: payment_method.to_owned(),
+        capture: CaptureMode::Automatic,
+    }
 }
 
 fn evaluation(payment_method: &str) -> RiskRequest {
@@ -91,9 +97,9 @@ fn evaluation(payment_method: &str) -> RiskRequest {
 /// An answer in one line.
 fn said(answer: ChannelAnswer) -> String {
     match answer {
-        ChannelAnswer::Paid { transaction_id } => {
+        ChannelAnswer::Done { transaction_id } => {
             assert!(transaction_id.as_str().starts_with("txn_"), "{transaction_id}");
-            "paid".to_owned()
+            "done".to_owned()
         }
         ChannelAnswer::Declined { reason } => format!("declined: {reason}"),
         ChannelAnswer::NotFound => "not found".to_owned(),
@@ -102,11 +108,11 @@ fn said(answer: ChannelAnswer) -> String {
 }
 
 async fn pay(channel: &HttpChannel, id: &str, payment_method: &str) -> String {
-    said(channel.pay(&charge(id, payment_method), &context()).await)
+    said(channel.carry_out(&ChannelOrder::Pay(charge(id, payment_method)), &context()).await)
 }
 
 async fn inquire(channel: &HttpChannel, id: &str) -> String {
-    said(channel.inquire(&payment(id), &context()).await)
+    said(channel.inquire(&ChannelOrder::Pay(charge(id, "credit_card")), &context()).await)
 }
 
 /// The verdict or its absence in one line.

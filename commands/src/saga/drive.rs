@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::account::AccountError;
-use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Route};
-use domain::{AccountId, Payment, PaymentId, TransactionId};
-use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, Requester, Route};
+use domain::{AccountId, Money, Payment, PaymentId, TransactionId};
+use tracing::Instrument;
 
+use super::asking::Heard;
 use super::request::Reserved;
-use super::{PaymentSaga, ending};
+use super::{PaymentSaga, Work, ending};
 use crate::context::{CommandContext, TraceContext};
-use crate::idempotency::{IdempotencyKey, KeyConflict, Reply};
+use crate::idempotency::{KeyConflict, Reply};
 use crate::meters::{self, Ended};
-use crate::ports::{ChannelAnswer, Charge, StoreError};
+use crate::ports::{ChannelOrder, Charge, StoreError};
 use crate::spans::{self, LinkKind};
 use crate::unit::{Receipt, Refusal, Step, Unit};
 
@@ -32,10 +32,19 @@ pub struct Resume {
     pub payment: Arc<Payment>,
     /// Origin of the events that follow.
     pub context: CommandContext,
-    /// The span that recorded the hold.
-    pub held_by: Arc<TraceContext>,
+    /// The span that recorded what the channel is asked for: the hold, the begin of a capture, a void or a
+    /// refund.
+    pub begun_by: Arc<TraceContext>,
     /// Whether the channel may have been asked before: then only inquiry tells what became of it.
-    pub channel_asked: bool,
+    pub asked_before: bool,
+}
+
+impl Resume {
+    /// What the payment is.
+    pub(super) fn details(&self) -> Result<&Arc<PaymentDetails>, DriveError> {
+        let missing = || DriveError::damaged(format!("payment {} has no beginning", self.payment_id));
+        self.payment.details.as_ref().ok_or_else(missing)
+    }
 }
 
 /// Why a payment could not be driven to its end now. Recovery takes it up again.
@@ -44,6 +53,15 @@ pub enum DriveError {
     /// The store refused for good; other failures of the store are waited out.
     #[error(transparent)]
     Store(StoreError),
+    /// The channel has not said for long what it did; there is no other way than to go on asking.
+    #[error("the channel has not said what it did")]
+    StillUnknown,
+}
+
+impl DriveError {
+    pub(super) fn damaged(what: String) -> Self {
+        Self::Store(StoreError::Damaged(what))
+    }
 }
 
 impl PaymentSaga {
@@ -61,83 +79,49 @@ impl PaymentSaga {
     /// # Errors
     /// [`DriveError`] leaves the payment to the next round of recovery.
     pub async fn drive(&self, resume: Resume) -> Result<(), DriveError> {
-        let Some(_driven) = self.driven.enter(&resume.payment_id) else { return Ok(()) };
-        if resume.payment.status.is_settled() {
-            return Ok(());
+        let Some(_driven) = self.driven.enter(&Work::of_payment(&resume.payment_id)) else { return Ok(()) };
+        match resume.payment.status {
+            PaymentStatus::Reserved | PaymentStatus::OutcomeUnknown => {
+                let (_, ended) = self.settle(resume).await?;
+                meters::payment_ended(ended, None);
+            }
+            PaymentStatus::Capturing | PaymentStatus::Voiding => {
+                self.end_authorization(resume).await?;
+            }
+            // Its first append is all that there is to do, or somebody else has ended it.
+            PaymentStatus::New
+            | PaymentStatus::Initiated
+            | PaymentStatus::Assessed
+            | PaymentStatus::Rejected
+            | PaymentStatus::Authorized
+            | PaymentStatus::Completed
+            | PaymentStatus::Failed
+            | PaymentStatus::Voided
+            | PaymentStatus::NeedsReview => {}
         }
-        let (_, ended) = self.settle(resume).await?;
-        meters::payment_ended(ended, None);
         Ok(())
     }
 
     async fn settle(&self, mut resume: Resume) -> Result<(Reply, Ended), DriveError> {
-        let details = Arc::clone(details_of(&resume)?);
-        let started = Instant::now();
-        let mut delay = self.settings.inquiry_first_delay;
-        // The call that an inquiry asks about: one of a process that is gone is told by what it recorded.
-        let mut asked = Arc::clone(&resume.held_by);
-        let mut answer = if resume.channel_asked {
-            self.inquire(&resume, &asked).await
-        } else {
-            self.pay(&details, &resume.context, &mut asked).await
-        };
+        let details = Arc::clone(resume.details()?);
+        let mut asking = self.asking(charge(&details)?, &resume.begun_by, resume.asked_before);
         loop {
-            match &answer {
-                ChannelAnswer::Paid { transaction_id } => {
-                    let receipt = self.complete(&resume, &details, transaction_id.clone()).await?;
-                    return Ok((self.reply(receipt, &resume, &details).await?, Ended::Success));
+            match asking.hear(&resume.context).await {
+                Heard::Done(transaction_id) => {
+                    let receipt = self.complete(&resume, &details, transaction_id).await?;
+                    return Ok((self.reply(receipt, &resume, &details.requester).await?, Ended::Success));
                 }
-                ChannelAnswer::Declined { reason } => {
-                    let receipt = self.decline(&resume, &details, reason.clone()).await?;
-                    return Ok((self.reply(receipt, &resume, &details).await?, Ended::Failed));
+                Heard::Declined(reason) => {
+                    let receipt = self.decline(&resume, &details, reason).await?;
+                    return Ok((self.reply(receipt, &resume, &details.requester).await?, Ended::Failed));
                 }
-                ChannelAnswer::NotFound => {}
-                ChannelAnswer::Unknown { reason } => self.record_unknown(&mut resume, reason).await?,
+                Heard::Unknown(reason) => self.record_unknown(&mut resume, &reason).await?,
+                Heard::GivenUp => {
+                    let receipt = self.require_review(&resume, &details).await?;
+                    return Ok((self.reply(receipt, &resume, &details.requester).await?, Ended::Failed));
+                }
             }
-            if started.elapsed() >= self.settings.review_after {
-                let receipt = self.require_review(&resume, &details).await?;
-                return Ok((self.reply(receipt, &resume, &details).await?, Ended::Failed));
-            }
-            if answer == ChannelAnswer::NotFound {
-                // The channel has no record: the same key makes it safe to ask again.
-                answer = self.pay(&details, &resume.context, &mut asked).await;
-                continue;
-            }
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(self.settings.inquiry_max_delay);
-            answer = self.inquire(&resume, &asked).await;
         }
-    }
-
-    async fn inquire(&self, resume: &Resume, asked: &TraceContext) -> ChannelAnswer {
-        let span = spans::call("channel.inquire");
-        spans::link(&span, asked, LinkKind::CausedBy);
-        let context = resume.context.within(&span);
-        let answer = self.channel.inquire(&resume.payment_id, &context).instrument(span.clone()).await;
-        record(&span, &answer);
-        answer
-    }
-
-    async fn pay(
-        &self,
-        details: &PaymentDetails,
-        context: &CommandContext,
-        asked: &mut Arc<TraceContext>,
-    ) -> ChannelAnswer {
-        let Route::Channel { payment_method, .. } = &details.route else {
-            return ChannelAnswer::Unknown { reason: "a transfer has no channel".to_owned() };
-        };
-        let charge = Charge {
-            payment_id: details.payment_id.clone(),
-            amount: details.amount,
-            payment_method: payment_method.clone(),
-        };
-        let span = spans::call("channel.pay");
-        let context = context.within(&span);
-        *asked = Arc::clone(&context.trace);
-        let answer = self.channel.pay(&charge, &context).instrument(span.clone()).await;
-        record(&span, &answer);
-        answer
     }
 
     /// Compensation never runs from here: an unknown outcome keeps its hold.
@@ -167,16 +151,29 @@ impl PaymentSaga {
     ) -> Result<Receipt, DriveError> {
         let confirm =
             Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmPaid { transaction_id });
-        if ending::is_manual(details) {
+        if details.is_captured_by_hand() {
             let unit = Unit::led_by(confirm, resume.context.clone()).observing(details.payer.clone());
-            let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+            let unit = self.answering(unit, details, &details.requester, resume);
             return self.persist(|| unit.clone()).await;
         }
+        self.take(resume, details, details.amount, &confirm, &details.requester).await
+    }
+
+    /// The hold is spent, settlement credited, and the payment confirmed, in one append that answers the
+    /// request.
+    pub(super) async fn take(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        amount: Money,
+        confirm: &Step,
+        requester: &Requester,
+    ) -> Result<Receipt, DriveError> {
         loop {
             let settlement = self.settlement(resume, details).await?;
             let unit = Unit::led_by(confirm.clone(), resume.context.clone());
-            let unit = ending::capturing(unit, details, &settlement);
-            let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+            let unit = ending::capturing(unit, details, amount, &settlement);
+            let unit = self.answering(unit, details, requester, resume);
             let capturing = tracing::info_span!("account.capture");
             match self.persist(|| unit.clone()).instrument(capturing).await {
                 // This shard's balance can book no more. The channel has the money, so the payment
@@ -195,7 +192,11 @@ impl PaymentSaga {
         }
     }
 
-    async fn settlement(&self, resume: &Resume, details: &PaymentDetails) -> Result<AccountId, DriveError> {
+    pub(super) async fn settlement(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+    ) -> Result<AccountId, DriveError> {
         let name = &self.settings.channel_name;
         loop {
             match ending::settlement(&*self.store, &self.system, name, details, &resume.context).await {
@@ -212,27 +213,71 @@ impl PaymentSaga {
         details: &PaymentDetails,
         reason: String,
     ) -> Result<Receipt, DriveError> {
-        let decline = Step::Payment(resume.payment_id.clone(), PaymentCommand::ConfirmDeclined { reason });
-        let unit = ending::releasing(Unit::led_by(decline, resume.context.clone()), details);
-        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+        let decline = PaymentCommand::ConfirmDeclined { reason };
+        self.let_go(resume, details, decline, Some(&details.requester)).await
+    }
+
+    /// The hold is released in the append that ends the payment without money moved.
+    pub(super) async fn let_go(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        end: PaymentCommand,
+        requester: Option<&Requester>,
+    ) -> Result<Receipt, DriveError> {
+        let end = Step::Payment(resume.payment_id.clone(), end);
+        let mut unit = ending::releasing(Unit::led_by(end, resume.context.clone()), details);
+        if let Some(requester) = requester {
+            unit = self.answering(unit, details, requester, resume);
+        }
         let releasing = tracing::info_span!("account.release");
-        spans::link(&releasing, &resume.held_by, LinkKind::Compensates);
+        spans::link(&releasing, &resume.begun_by, LinkKind::Compensates);
         self.persist(|| unit.clone()).instrument(releasing).await
     }
 
     async fn require_review(&self, resume: &Resume, details: &PaymentDetails) -> Result<Receipt, DriveError> {
-        tracing::error!(payment.id = %resume.payment_id, "channel outcome still unknown, review required");
-        let command =
-            PaymentCommand::RequireReview { reason: "the channel has not said whether it paid".to_owned() };
-        let unit = Unit::led_by(Step::Payment(resume.payment_id.clone(), command), resume.context.clone())
-            .observing(details.payer.clone());
-        let unit = self.answering_payment(unit, details, resume.context.trace.trace_id());
+        self.ask_a_person(
+            resume,
+            details,
+            "the channel has not said whether it paid",
+            Some(&details.requester),
+        )
+        .await
+    }
+
+    /// Nobody but a person can find out any more; the hold stays.
+    pub(super) async fn ask_a_person(
+        &self,
+        resume: &Resume,
+        details: &PaymentDetails,
+        reason: &str,
+        requester: Option<&Requester>,
+    ) -> Result<Receipt, DriveError> {
+        tracing::error!(payment.id = %resume.payment_id, reason, "review required");
+        let command = PaymentCommand::RequireReview { reason: reason.to_owned() };
+        let mut unit =
+            Unit::led_by(Step::Payment(resume.payment_id.clone(), command), resume.context.clone())
+                .observing(details.payer.clone());
+        if let Some(requester) = requester {
+            unit = self.answering(unit, details, requester, resume);
+        }
         self.persist(|| unit.clone()).await
+    }
+
+    /// Answers the request that waits for this, in the same append.
+    fn answering(
+        &self,
+        unit: Unit,
+        details: &PaymentDetails,
+        requester: &Requester,
+        resume: &Resume,
+    ) -> Unit {
+        self.answering_payment(unit, details, requester, resume.context.trace.trace_id())
     }
 
     /// Repeats a unit until the store has it. What the channel said must not be lost to a database
     /// that restarts; a unit that has already happened does nothing.
-    async fn persist(&self, unit: impl Fn() -> Unit) -> Result<Receipt, DriveError> {
+    pub(super) async fn persist(&self, unit: impl Fn() -> Unit) -> Result<Receipt, DriveError> {
         let mut delay = STORE_RETRY_FIRST;
         loop {
             match self.store.execute(unit()).await {
@@ -243,30 +288,27 @@ impl PaymentSaga {
         }
     }
 
-    async fn reply(
+    /// What answers the request that waits for this.
+    pub(super) async fn reply(
         &self,
         receipt: Receipt,
         resume: &Resume,
-        details: &PaymentDetails,
+        requester: &Requester,
     ) -> Result<Reply, DriveError> {
-        let key = IdempotencyKey {
-            caller: details.requester.caller.as_str().into(),
-            key: details.requester.idempotency_key.as_str().into(),
-        };
         if let (true, Some(answer)) = (receipt.appended, receipt.answer) {
             let trace_id = resume.context.trace.trace_id().to_owned();
             return Ok(Reply { answer, replayed: false, trace_id });
         }
-        // Another process settled the payment first; its answer is the one.
+        // Another process ended it first; its answer is the one.
+        let key = requester.into();
         loop {
             match self.store.look_up(&key, None).await {
                 Ok(found) => {
                     let recorded = found
                         .key
                         .and_then(|record| Some((record.answer.clone()?, record.trace_id().to_owned())));
-                    let (answer, trace_id) = recorded.ok_or_else(|| {
-                        DriveError::Store(StoreError::Damaged(KeyConflict::InFlight.to_string()))
-                    })?;
+                    let (answer, trace_id) =
+                        recorded.ok_or_else(|| DriveError::damaged(KeyConflict::InFlight.to_string()))?;
                     return Ok(Reply { answer, replayed: false, trace_id });
                 }
                 Err(error) => retry_later(error, STORE_RETRY_FIRST).await?,
@@ -275,11 +317,17 @@ impl PaymentSaga {
     }
 }
 
-/// Says in a span under which name the channel keeps what it paid.
-fn record(span: &Span, answer: &ChannelAnswer) {
-    if let ChannelAnswer::Paid { transaction_id } = answer {
-        span.record("transaction.id", transaction_id.as_str());
-    }
+/// What the channel is asked to pay.
+fn charge(details: &PaymentDetails) -> Result<ChannelOrder, DriveError> {
+    let Route::Channel { payment_method, capture } = &details.route else {
+        return Err(DriveError::damaged(format!("transfer {} waits for a channel", details.payment_id)));
+    };
+    Ok(ChannelOrder::Pay(Charge {
+        payment_id: details.payment_id.clone(),
+        amount: details.amount,
+        payment_method: payment_method.clone(),
+        capture: *capture,
+    }))
 }
 
 /// Waits out what passes; what does not pass is the caller's.
@@ -293,10 +341,4 @@ async fn retry_later(error: StoreError, delay: Duration) -> Result<(), DriveErro
             Err(DriveError::Store(error))
         }
     }
-}
-
-fn details_of(resume: &Resume) -> Result<&Arc<PaymentDetails>, DriveError> {
-    resume.payment.details.as_ref().ok_or_else(|| {
-        DriveError::Store(StoreError::Damaged(format!("payment {} has no beginning", resume.payment_id)))
-    })
 }

@@ -2,20 +2,20 @@
 //! it ended.
 
 use domain::account::AccountCommand;
-use domain::payment::{CaptureMode, PaymentDetails, Route};
-use domain::{AccountId, PostingId};
+use domain::payment::PaymentDetails;
+use domain::{AccountId, Money, PostingId};
 
 use crate::context::CommandContext;
 use crate::ports::{EventStore, StoreError};
 use crate::system_accounts::SystemAccounts;
 use crate::unit::{Step, Unit};
 
-/// Spends the hold: the money goes from the payer to settlement.
-pub(super) fn capturing(unit: Unit, details: &PaymentDetails, settlement: &AccountId) -> Unit {
-    let (payment_id, amount) = (details.payment_id.clone(), details.amount);
+/// Spends the hold, or a part of it: the money goes from the payer to settlement.
+pub(super) fn capturing(unit: Unit, details: &PaymentDetails, amount: Money, settlement: &AccountId) -> Unit {
+    let payment_id = details.payment_id.clone();
     let posting_id = PostingId::of_payment(&payment_id);
     let capture = AccountCommand::CaptureHold { payment_id, amount };
-    let credit = AccountCommand::Credit { posting_id, amount };
+    let credit = AccountCommand::Credit { posting_id, amount, payment_id: None };
     unit.then(Step::Account(details.payer.clone(), capture)).then(Step::Account(settlement.clone(), credit))
 }
 
@@ -36,7 +36,18 @@ pub(super) async fn settlement(
     system.account(store, &format!("settlement:{channel_name}"), details.amount.currency, context).await
 }
 
-/// Whether the client captures by itself, so that the hold stays when the channel has paid.
-pub(super) fn is_manual(details: &PaymentDetails) -> bool {
-    matches!(details.route, Route::Channel { capture: CaptureMode::Manual, .. })
+/// Gives a part of what was taken back: the money goes from settlement to the payer, or to whoever has it
+/// in their place.
+pub(super) fn refunding(
+    unit: Unit,
+    details: &PaymentDetails,
+    (posting_id, amount): (PostingId, Money),
+    settlement: &AccountId,
+    to: &AccountId,
+) -> Unit {
+    let payment_id = Some(details.payment_id.clone());
+    let debit =
+        AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: payment_id.clone() };
+    let credit = AccountCommand::Credit { posting_id, amount, payment_id };
+    unit.then(Step::Account(settlement.clone(), debit)).then(Step::Account(to.clone(), credit))
 }

@@ -9,32 +9,41 @@
 //!    └─ unknown   [u] record it, then inquire until it is known, or a human has to look
 //! ```
 //!
-//! The human ends it at the [`ReviewDesk`]. Each `[n]` is one unit of work. The Payment aggregate is the only memory: [`PaymentSaga::drive`]
+//! What is captured by hand goes on in `authorization`, what goes back in `refund`; a `transfer` has no
+//! channel. The human ends a review at the [`ReviewDesk`]. Each `[n]` is one unit of work. The Payment aggregate is the only memory: [`PaymentSaga::drive`]
 //! takes a payment from wherever its events say it is, for the request and for recovery alike.
 //!
 //! **Invariants:** the channel is asked to pay under one key per payment, and after anything but a
 //! clear answer only inquiry decides; a hold is never released while the outcome is unknown; the
 //! answer is recorded in the append that settles the payment.
 
+mod asking;
+mod authorization;
 mod drive;
 mod ending;
 mod recovery;
+mod refund;
 mod request;
 mod review;
 mod settings;
+mod transfer;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::PaymentId;
+use domain::{PaymentId, RefundId};
 
+pub use authorization::{Authorizations, EndOfAuthorization, ExpiredAuthorization};
 pub use drive::{DriveError, Resume};
 pub use recovery::{OpenPayment, OpenPayments};
+pub use refund::{RefundRequest, UNCLAIMED};
 pub use request::{Begun, PaymentRequest, PaymentRequestError};
-pub use review::{Resolution, Resolved, ReviewDesk, ReviewError};
+pub use review::{Resolution, Resolved, ReviewDesk, ReviewError, ReviewRequestError};
 pub use settings::SagaSettings;
+pub use transfer::TransferRequest;
 
 use crate::idempotency::InFlight;
+use crate::keyed::KeyedRequests;
 use crate::ports::{AnswerFormat, EventStore, PaymentChannel, RiskService};
 use crate::system_accounts::SystemAccounts;
 
@@ -47,6 +56,7 @@ pub struct PaymentSaga {
     system: Arc<SystemAccounts>,
     settings: SagaSettings,
     in_flight: InFlight,
+    keyed: KeyedRequests,
     driven: Driven,
 }
 
@@ -73,6 +83,7 @@ impl PaymentSaga {
     #[must_use]
     pub fn new(parts: SagaParts) -> Self {
         Self {
+            keyed: KeyedRequests::new(Arc::clone(&parts.store), parts.in_flight.clone()),
             store: parts.store,
             risk: parts.risk,
             channel: parts.channel,
@@ -93,37 +104,51 @@ impl PaymentSaga {
     /// How many payments this process is driving now.
     #[must_use]
     pub fn driving(&self) -> usize {
-        self.driven.payments.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.driven.works.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
-/// Payments that this process is driving, so that recovery leaves them alone.
+/// What is driven to its end: a payment, or one refund of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Work {
+    payment_id: PaymentId,
+    refund_id: Option<RefundId>,
+}
+
+impl Work {
+    fn of_payment(payment_id: &PaymentId) -> Self {
+        Self { payment_id: payment_id.clone(), refund_id: None }
+    }
+
+    fn of_refund(payment_id: &PaymentId, refund_id: &RefundId) -> Self {
+        Self { payment_id: payment_id.clone(), refund_id: Some(refund_id.clone()) }
+    }
+}
+
+/// What this process is driving, so that recovery leaves it alone.
 #[derive(Debug, Default, Clone)]
 struct Driven {
-    payments: Arc<Mutex<HashSet<PaymentId>>>,
+    works: Arc<Mutex<HashSet<Work>>>,
 }
 
 struct DrivenGuard {
     driven: Driven,
-    payment_id: PaymentId,
+    work: Work,
 }
 
 impl Driven {
-    fn contains(&self, payment_id: &PaymentId) -> bool {
-        self.payments.lock().unwrap_or_else(PoisonError::into_inner).contains(payment_id)
+    fn contains(&self, work: &Work) -> bool {
+        self.works.lock().unwrap_or_else(PoisonError::into_inner).contains(work)
     }
 
-    fn enter(&self, payment_id: &PaymentId) -> Option<DrivenGuard> {
-        let mut payments = self.payments.lock().unwrap_or_else(PoisonError::into_inner);
-        payments
-            .insert(payment_id.clone())
-            .then(|| DrivenGuard { driven: self.clone(), payment_id: payment_id.clone() })
+    fn enter(&self, work: &Work) -> Option<DrivenGuard> {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        works.insert(work.clone()).then(|| DrivenGuard { driven: self.clone(), work: work.clone() })
     }
 }
 
 impl Drop for DrivenGuard {
     fn drop(&mut self) {
-        let mut payments = self.driven.payments.lock().unwrap_or_else(PoisonError::into_inner);
-        payments.remove(&self.payment_id);
+        self.driven.works.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.work);
     }
 }

@@ -4,25 +4,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::PaymentId;
-use domain::payment::PaymentStatus;
+use domain::payment::RefundStatus;
+use domain::{PaymentId, RefundId};
 use tracing::Instrument;
 
-use super::{PaymentSaga, Resume};
+use super::{PaymentSaga, Resume, Work};
 use crate::context::{CommandContext, TraceContext};
 use crate::ports::StoreError;
 use crate::spans::{self, LinkKind};
 
-/// A payment without news for a while.
+/// A payment, or a refund of it, without news for a while.
 #[derive(Debug, Clone)]
 pub struct OpenPayment {
     /// The payment.
     pub payment_id: PaymentId,
-    /// The trace that initiated it.
+    /// The refund that is under way; `None` where it is the payment itself.
+    pub refund_id: Option<RefundId>,
+    /// The trace that began what is under way.
     pub trace: TraceContext,
 }
 
-/// Finds payments that hold funds and are not settled, from the log alone.
+impl OpenPayment {
+    fn work(&self) -> Work {
+        Work { payment_id: self.payment_id.clone(), refund_id: self.refund_id.clone() }
+    }
+}
+
+/// Finds payments and refunds of which the channel was, or was to be, asked and that have not ended, from
+/// the log alone.
 #[async_trait]
 pub trait OpenPayments: Send + Sync {
     /// Payments whose last event is older than `age`, oldest first.
@@ -36,13 +45,13 @@ impl PaymentSaga {
     /// [`StoreError`] when the log cannot be read.
     pub async fn overdue(&self, open: &dyn OpenPayments) -> Result<Vec<OpenPayment>, StoreError> {
         let overdue = open.overdue(self.settings.takeover_after).await?;
-        Ok(overdue.into_iter().filter(|payment| !self.driven.contains(&payment.payment_id)).collect())
+        Ok(overdue.into_iter().filter(|open| !self.driven.contains(&open.work())).collect())
     }
 
-    /// Takes a payment up from its events. Whether the channel was asked before the crash cannot
+    /// Takes a payment or a refund up from its events. Whether the channel was asked before the crash cannot
     /// be known, so it is inquired first.
     pub async fn recover(&self, open: OpenPayment) {
-        let OpenPayment { payment_id, trace } = open;
+        let OpenPayment { payment_id, refund_id, trace } = open;
         let stored = match self.store.payment(&payment_id).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -50,7 +59,14 @@ impl PaymentSaga {
                 return;
             }
         };
-        if !matches!(stored.state.status, PaymentStatus::Reserved | PaymentStatus::OutcomeUnknown) {
+        let is_open = match &refund_id {
+            Some(refund_id) => {
+                let refund = stored.state.refunds.get(refund_id);
+                refund.is_some_and(|refund| refund.status == RefundStatus::Started)
+            }
+            None => !stored.state.status.is_settled(),
+        };
+        if !is_open {
             return;
         }
         let context = CommandContext {
@@ -63,13 +79,19 @@ impl PaymentSaga {
         let resume = Resume {
             payment_id: payment_id.clone(),
             payment: stored.state,
-            held_by: Arc::clone(&context.trace),
+            begun_by: Arc::clone(&context.trace),
             context,
-            channel_asked: true,
+            asked_before: true,
         };
         let span = tracing::info_span!(parent: None, "payment.recover", payment.id = %payment_id);
         spans::link(&span, &resume.context.trace, LinkKind::CausedBy);
-        if let Err(error) = self.drive(resume).instrument(span).await {
+        let driven = async {
+            match &refund_id {
+                Some(refund_id) => self.drive_refund(&resume, refund_id).await,
+                None => self.drive(resume).await,
+            }
+        };
+        if let Err(error) = driven.instrument(span).await {
             tracing::error!(payment.id = %payment_id, %error, "recovery failed, will be tried again");
         }
     }

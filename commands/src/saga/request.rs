@@ -12,8 +12,9 @@ use domain::{AccountError, AccountId, Money, PaymentError, PaymentId, UserId};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{DriveError, DrivenGuard, PaymentSaga, Resume};
+use super::{DriveError, DrivenGuard, PaymentSaga, Resume, Work};
 use crate::idempotency::{InFlightGuard, KeyConflict, KeyedRequest, Reply};
+use crate::keyed::KeyedError;
 use crate::meters::{self, Ended};
 use crate::ports::{RiskRequest, StoreError};
 use crate::spans;
@@ -56,6 +57,24 @@ pub enum PaymentRequestError {
     Store(StoreError),
 }
 
+impl From<DriveError> for PaymentRequestError {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Store(error) => Self::Store(error),
+            DriveError::StillUnknown => Self::Store(StoreError::OutcomeUnknown),
+        }
+    }
+}
+
+impl From<KeyedError> for PaymentRequestError {
+    fn from(error: KeyedError) -> Self {
+        match error {
+            KeyedError::Key(conflict) => Self::Key(conflict),
+            KeyedError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// How far [`PaymentSaga::begin`] got.
 pub enum Begun {
     /// The request is answered: a repeat, a rejection, a failure.
@@ -96,7 +115,7 @@ impl PaymentSaga {
             return Ok(Begun::Answered(reply, Ended::Duplicate));
         }
         let assessment = self.assess_risk(&request, &keyed).await?;
-        let Some(driven) = self.driven.enter(&request.payment_id) else {
+        let Some(driven) = self.driven.enter(&Work::of_payment(&request.payment_id)) else {
             return Err(PaymentRequestError::PaymentExists { payment_id: request.payment_id });
         };
         let plan = Plan::of(request, assessment, &keyed);
@@ -140,8 +159,8 @@ impl PaymentSaga {
         };
         let cause = receipt.last_event_id.unwrap_or_default();
         let context = keyed.context.caused_by(&cause);
-        let (payment_id, held_by) = (plan.payment_id, receipt.recorded_by);
-        let resume = Resume { payment_id, payment, context, held_by, channel_asked: false };
+        let (payment_id, begun_by) = (plan.payment_id, receipt.recorded_by);
+        let resume = Resume { payment_id, payment, context, begun_by, asked_before: false };
         Ok(Begun::Reserved(Box::new(Reserved { resume, _in_flight: in_flight, driven })))
     }
 
@@ -224,7 +243,8 @@ impl PaymentSaga {
     fn first_unit(&self, plan: &Plan, keyed: &KeyedRequest) -> Unit {
         let unit = plan.initiate(keyed);
         if plan.is_high_risk() {
-            return self.answering_payment(unit, &plan.details, keyed.context.trace.trace_id());
+            let requester = &plan.details.requester;
+            return self.answering_payment(unit, &plan.details, requester, keyed.context.trace.trace_id());
         }
         let hold = AccountCommand::Hold { payment_id: plan.payment_id.clone(), amount: plan.details.amount };
         unit.then(Step::Payment(plan.payment_id.clone(), PaymentCommand::ReserveFunds))
@@ -241,23 +261,33 @@ impl PaymentSaga {
         let reason = failure_of(refusal)?;
         let fail = Step::Payment(plan.payment_id.clone(), PaymentCommand::Fail(reason));
         let unit = plan.initiate(keyed).then(fail);
-        let unit = self.answering_payment(unit, &plan.details, keyed.context.trace.trace_id());
+        let requester = &plan.details.requester;
+        let unit = self.answering_payment(unit, &plan.details, requester, keyed.context.trace.trace_id());
         self.store.execute(unit).await
     }
 
-    /// Records the answer for whoever asked for the payment in the append that settles it.
-    pub(super) fn answering_payment(&self, unit: Unit, details: &PaymentDetails, trace_id: &str) -> Unit {
+    /// Records the answer for whoever asked for the payment, or for the end of its authorization, in the
+    /// append that brings it about.
+    pub(super) fn answering_payment(
+        &self,
+        unit: Unit,
+        details: &PaymentDetails,
+        requester: &Requester,
+        trace_id: &str,
+    ) -> Unit {
         let format = Arc::clone(&self.format);
         let (payment_id, payer) = (details.payment_id.clone(), details.payer.clone());
+        let asked_for_it = *requester == details.requester;
         let trace_id = trace_id.to_owned();
-        let key = crate::idempotency::IdempotencyKey {
-            caller: Arc::from(details.requester.caller.as_str()),
-            key: Arc::from(details.requester.idempotency_key.as_str()),
-        };
-        unit.answering(key, move |states| {
+        unit.answering(requester.into(), move |states| {
             let untouched = domain::Payment::default();
             let payment = states.payment(&payment_id).map_or(&untouched, Arc::as_ref);
-            format.payment(payment, states.account(&payer).map(Arc::as_ref), &trace_id)
+            let payer = states.account(&payer).map(Arc::as_ref);
+            if asked_for_it {
+                format.payment(payment, payer, &trace_id)
+            } else {
+                format.authorization_ended(payment, payer, &trace_id)
+            }
         })
     }
 
@@ -286,9 +316,7 @@ impl PaymentSaga {
         let processing = async {
             match self.begin(request, keyed).await? {
                 Begun::Answered(reply, ended) => Ok((reply, ended)),
-                Begun::Reserved(reserved) => self.finish(*reserved).await.map_err(|error| match error {
-                    DriveError::Store(error) => PaymentRequestError::Store(error),
-                }),
+                Begun::Reserved(reserved) => Ok(self.finish(*reserved).await?),
             }
         };
         let processed = processing.instrument(span).await;
@@ -317,10 +345,7 @@ impl Plan {
             user_id: request.user_id,
             amount: request.amount,
             route: Route::Channel { payment_method: request.payment_method, capture: request.capture },
-            requester: Requester {
-                caller: keyed.claim.key.caller.as_ref().to_owned(),
-                idempotency_key: keyed.claim.key.key.as_ref().to_owned(),
-            },
+            requester: keyed.claim.key.requester(),
             metadata: request.metadata,
         };
         Self { payment_id: request.payment_id, details: Arc::new(details), assessment }
@@ -340,7 +365,7 @@ impl Plan {
 }
 
 /// Why the payment fails when its payer's account refuses the hold.
-fn failure_of(refusal: &AccountError) -> Result<FailureReason, StoreError> {
+pub(super) fn failure_of(refusal: &AccountError) -> Result<FailureReason, StoreError> {
     Ok(match refusal {
         AccountError::InsufficientFunds { available, .. } => {
             FailureReason::InsufficientFunds { available: *available }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NeedsReview ── paid ──────► resolved + complete + capture hold + credit settlement
-//!      │    └─── paid, manual capture ► resolved + authorize        (the hold stays)
+//!      │    ├─── paid, to be captured ► resolved + authorize        (the hold stays)
 //!      └──────── not paid ──► resolved + fail + release hold
 //! ```
 //!
@@ -15,11 +15,13 @@
 use std::sync::Arc;
 
 use domain::account::AccountError;
-use domain::payment::{PaymentCommand, PaymentDetails, PaymentStatus, ReviewOutcome};
+use domain::payment::{Ending, PaymentCommand, PaymentDetails, PaymentStatus, ReviewOutcome};
 use domain::{Payment, PaymentId};
 
-use super::ending;
+use super::{PaymentSaga, ending};
 use crate::context::{CommandContext, TraceContext};
+use crate::idempotency::{Answer, KeyedRequest, Reply};
+use crate::keyed::KeyedError;
 use crate::ports::{EventStore, StoreError};
 use crate::system_accounts::{SHARDS, SystemAccounts};
 use crate::unit::{Receipt, Refusal, Step, Unit};
@@ -111,7 +113,7 @@ impl ReviewDesk {
                 Ok(_) => {}
             }
             let context = context(resolution, stored.last_event_id.as_deref());
-            match self.carry_out(resolution, &details, &context).await {
+            match self.carry_out(resolution, &details, stored.state.ending.as_ref(), &context).await {
                 Ok(receipt) if receipt.appended => return Ok(resolved(resolution, receipt, stored.state)),
                 // Somebody else resolved it first; what they said is in the state now.
                 Ok(_) | Err(StoreError::Refused(Refusal::Payment(_))) => {}
@@ -131,20 +133,60 @@ impl ReviewDesk {
         &self,
         resolution: &Resolution,
         details: &PaymentDetails,
+        under_way: Option<&Ending>,
         context: &CommandContext,
     ) -> Result<Receipt, StoreError> {
         let lead = Step::Payment(resolution.payment_id.clone(), command(resolution));
         let unit = Unit::led_by(lead, context.clone());
         let unit = match &resolution.outcome {
             ReviewOutcome::NotPaid => ending::releasing(unit, details),
-            ReviewOutcome::Paid { .. } if ending::is_manual(details) => unit,
+            // What was guaranteed stays held until it is captured.
+            ReviewOutcome::Paid { .. } if details.is_captured_by_hand() && under_way.is_none() => unit,
             ReviewOutcome::Paid { .. } => {
+                let amount = match under_way {
+                    Some(Ending::Capture { amount, .. }) => *amount,
+                    Some(Ending::Void { .. }) | None => details.amount,
+                };
                 let settlement =
                     ending::settlement(&*self.store, &self.system, &self.channel_name, details, context);
-                ending::capturing(unit, details, &settlement.await?)
+                ending::capturing(unit, details, amount, &settlement.await?)
             }
         };
         self.store.execute(unit).await
+    }
+}
+
+/// Why a request to resolve a review has no recorded answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewRequestError {
+    /// The key is in use, or the store failed.
+    #[error(transparent)]
+    Keyed(#[from] KeyedError),
+    /// The payment cannot be resolved so.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+}
+
+impl PaymentSaga {
+    /// Resolves a review on an operator's request, and answers it once.
+    ///
+    /// # Errors
+    /// [`ReviewRequestError`]; after an unknown outcome a repeat under the same key finds out.
+    pub async fn resolve_review(
+        &self,
+        resolution: &Resolution,
+        keyed: &KeyedRequest,
+    ) -> Result<Reply, ReviewRequestError> {
+        let (store, system) = (Arc::clone(&self.store), Arc::clone(&self.system));
+        let desk = ReviewDesk::new(store, system, self.settings.channel_name.clone());
+        let work = async {
+            // To resolve again what was resolved so changes nothing: the answer may follow by itself.
+            let resolved = desk.resolve(resolution).await?;
+            let answer = self.format.review_resolved(&resolved.payment, keyed.context.trace.trace_id());
+            let answer = Answer { position: resolved.position, ..answer };
+            Ok(self.keyed.record(answer, keyed).await?)
+        };
+        self.keyed.once(keyed, work).await
     }
 }
 
@@ -181,6 +223,8 @@ fn refused(payment_id: &PaymentId, payment: &Payment) -> ReviewError {
         | PaymentStatus::Assessed
         | PaymentStatus::Reserved
         | PaymentStatus::OutcomeUnknown
+        | PaymentStatus::Capturing
+        | PaymentStatus::Voiding
         | PaymentStatus::NeedsReview => ReviewError::NotInReview { payment_id, status },
         PaymentStatus::Rejected
         | PaymentStatus::Authorized

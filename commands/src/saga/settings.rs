@@ -22,6 +22,8 @@ pub struct SagaSettings {
     /// Age at which a payment without news is taken up by recovery; longer than `payment_timeout`,
     /// so that it is not taken from a process that is still at it.
     pub takeover_after: Duration,
+    /// Age at which an authorization that nobody has captured is given up.
+    pub authorization_expires_after: Duration,
     /// Name of the channel; its settlement accounts are `settlement:<name>`.
     pub channel_name: String,
 }
@@ -35,6 +37,7 @@ impl Default for SagaSettings {
             inquiry_max_delay: Duration::from_secs(10),
             review_after: Duration::from_secs(15 * 60),
             takeover_after: Duration::from_secs(8),
+            authorization_expires_after: Duration::from_secs(7 * 24 * 60 * 60),
             channel_name: "card".to_owned(),
         }
     }

@@ -52,6 +52,8 @@ pub enum AccountCommand {
         posting_id: PostingId,
         /// How much.
         amount: Money,
+        /// The payment that causes it, where the posting is not the payment's own: a refund.
+        payment_id: Option<PaymentId>,
     },
     /// The giving leg of a posting.
     Debit {
@@ -59,6 +61,8 @@ pub enum AccountCommand {
         posting_id: PostingId,
         /// How much.
         amount: Money,
+        /// The payment that causes it, where the posting is not the payment's own: a refund.
+        payment_id: Option<PaymentId>,
     },
     /// Let nothing leave.
     Freeze {

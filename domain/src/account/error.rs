@@ -29,6 +29,9 @@ pub enum AccountError {
     /// Nothing may move.
     #[error("the account is closed")]
     Closed,
+    /// What clients may ask of an account is for users' accounts.
+    #[error("the account is the system's; it moves only with payments, deposits and withdrawals")]
+    OfTheSystem,
     /// Only an empty account may be closed.
     #[error("the account still has money posted or held")]
     NotEmpty,

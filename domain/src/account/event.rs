@@ -77,6 +77,9 @@ pub enum AccountEvent {
         posting_id: PostingId,
         /// How much.
         amount: Money,
+        /// The payment that caused it, where the posting is not the payment's own: a refund.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payment_id: Option<PaymentId>,
     },
     /// The giving leg of a posting.
     FundsDebited {
@@ -84,6 +87,9 @@ pub enum AccountEvent {
         posting_id: PostingId,
         /// How much.
         amount: Money,
+        /// The payment that caused it, where the posting is not the payment's own: a refund.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payment_id: Option<PaymentId>,
     },
     /// Nothing may leave from now on.
     AccountFrozen {

@@ -125,6 +125,7 @@ impl Account {
     pub fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
         use AccountCommand as C;
         use AccountEvent as E;
+        self.may_be_asked(&command)?;
         match command {
             C::Open(opening) => return self.decide_open(opening),
             C::Freeze { reason } => return self.decide_freeze(reason),
@@ -138,17 +139,17 @@ impl Account {
                 self.may_receive(amount, currency)?;
                 E::FundsDeposited { posting_id, amount, reference }
             }
-            C::Credit { posting_id, amount } => {
+            C::Credit { posting_id, amount, payment_id } => {
                 self.may_receive(amount, currency)?;
-                E::FundsCredited { posting_id, amount }
+                E::FundsCredited { posting_id, amount, payment_id }
             }
             C::Withdraw { posting_id, amount, reference } => {
                 self.may_spend(amount, currency)?;
                 E::FundsWithdrawn { posting_id, amount, reference }
             }
-            C::Debit { posting_id, amount } => {
+            C::Debit { posting_id, amount, payment_id } => {
                 self.may_spend(amount, currency)?;
-                E::FundsDebited { posting_id, amount }
+                E::FundsDebited { posting_id, amount, payment_id }
             }
             C::Hold { payment_id, amount } => {
                 booked_in(amount, currency)?;
@@ -171,6 +172,24 @@ impl Account {
             C::Open(_) | C::Freeze { .. } | C::Unfreeze | C::Close => return Ok(vec![]),
         };
         Ok(vec![event])
+    }
+
+    /// A system account that was frozen or closed would stop every payment.
+    fn may_be_asked(&self, command: &AccountCommand) -> Result<(), AccountError> {
+        use AccountCommand as C;
+        let is_clients = match command {
+            C::Deposit { .. } | C::Withdraw { .. } | C::Freeze { .. } | C::Unfreeze | C::Close => true,
+            C::Open(_)
+            | C::Hold { .. }
+            | C::CaptureHold { .. }
+            | C::ReleaseHold { .. }
+            | C::Credit { .. }
+            | C::Debit { .. } => false,
+        };
+        match self.opening.as_ref().map(|opening| &opening.owner) {
+            Some(Owner::System { .. }) if is_clients => Err(AccountError::OfTheSystem),
+            Some(Owner::System { .. } | Owner::User { .. }) | None => Ok(()),
+        }
     }
 
     fn decide_open(&self, opening: Opening) -> Result<Vec<AccountEvent>, AccountError> {
@@ -235,17 +254,15 @@ impl Account {
             AccountStatus::Closed => return Err(AccountError::Closed),
             AccountStatus::Active | AccountStatus::Unopened => {}
         }
+        let is_users = matches!(self.opened()?.owner, Owner::User { .. });
+        if is_users && self.available_minor() < amount.minor {
+            let available = Money::new(self.available_minor(), currency);
+            return Err(AccountError::InsufficientFunds { available, requested: amount });
+        }
         // Both sums must fit: a hold adds to `held`, and a debit takes from `posted`.
         let sums = self.held.checked_add(amount.minor).and_then(|_| self.posted.checked_sub(amount.minor));
         let left = sums.and_then(|_| self.available_minor().checked_sub(amount.minor));
-        match (left, &self.opened()?.owner) {
-            (None, _) => Err(AccountError::BalanceOverflow),
-            (Some(left), Owner::User { .. }) if left < 0 => Err(AccountError::InsufficientFunds {
-                available: Money::new(self.available_minor(), currency),
-                requested: amount,
-            }),
-            (Some(_), Owner::User { .. } | Owner::System { .. }) => Ok(()),
-        }
+        left.map(|_| ()).ok_or(AccountError::BalanceOverflow)
     }
 
     fn may_capture(

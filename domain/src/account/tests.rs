@@ -95,11 +95,11 @@ fn withdrawn(amount: Money) -> AccountEvent {
 }
 
 fn credited(amount: Money) -> AccountEvent {
-    AccountEvent::FundsCredited { posting_id: posting(), amount }
+    AccountEvent::FundsCredited { posting_id: posting(), amount, payment_id: None }
 }
 
 fn debited(amount: Money) -> AccountEvent {
-    AccountEvent::FundsDebited { posting_id: posting(), amount }
+    AccountEvent::FundsDebited { posting_id: posting(), amount, payment_id: None }
 }
 
 fn held(amount: Money) -> AccountEvent {
@@ -149,11 +149,11 @@ fn withdraw(amount: Money) -> AccountCommand {
 }
 
 fn credit(amount: Money) -> AccountCommand {
-    AccountCommand::Credit { posting_id: posting(), amount }
+    AccountCommand::Credit { posting_id: posting(), amount, payment_id: None }
 }
 
 fn debit(amount: Money) -> AccountCommand {
-    AccountCommand::Debit { posting_id: posting(), amount }
+    AccountCommand::Debit { posting_id: posting(), amount, payment_id: None }
 }
 
 fn hold(amount: Money) -> AccountCommand {

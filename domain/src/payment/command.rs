@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::event::{FailureReason, PaymentDetails, ReviewOutcome, RiskAssessment};
+use super::event::{FailureReason, PaymentDetails, Requester, ReviewOutcome, RiskAssessment};
 use crate::id::{RefundId, TransactionId};
 use crate::money::Money;
 
@@ -46,22 +46,32 @@ pub enum PaymentCommand {
         /// How they know.
         reason: String,
     },
-    /// Take an authorized amount, or a part of it, once.
+    /// Begin to take an authorized amount, or a part of it, once.
     Capture {
         /// How much.
         amount: Money,
+        /// The request that asks for it.
+        requester: Requester,
     },
-    /// Give an authorization up.
+    /// The channel has taken it; the hold is captured in the same unit of work.
+    ConfirmCaptured,
+    /// Begin to give an authorization up.
     Void {
         /// Why.
         reason: String,
+        /// The request that asks for it, `None` where it has expired.
+        requester: Option<Requester>,
     },
+    /// The channel has let it go; the hold is released in the same unit of work.
+    ConfirmVoided,
     /// Begin to give a part of the captured amount back.
     StartRefund {
         /// The refund.
         refund_id: RefundId,
         /// How much.
         amount: Money,
+        /// The request that asks for it.
+        requester: Requester,
     },
     /// The channel has given it back.
     CompleteRefund {
@@ -96,7 +106,9 @@ impl PaymentCommand {
             Self::RequireReview { .. } => "require review of",
             Self::ResolveReview { .. } => "resolve the review of",
             Self::Capture { .. } => "capture",
+            Self::ConfirmCaptured => "confirm the capture of",
             Self::Void { .. } => "void",
+            Self::ConfirmVoided => "confirm the void of",
             Self::StartRefund { .. } => "refund",
             Self::CompleteRefund { .. } => "complete a refund of",
             Self::FailRefund { .. } => "fail a refund of",

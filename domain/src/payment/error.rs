@@ -49,6 +49,12 @@ pub enum PaymentError {
         /// The refund.
         refund_id: RefundId,
     },
+    /// A payment can be refunded in so many parts only.
+    #[error("a payment has at most {limit} refunds")]
+    TooManyRefunds {
+        /// How many.
+        limit: usize,
+    },
     /// Only what went through the channel comes back through it.
     #[error("a transfer cannot be refunded; transfer the amount back")]
     TransferNotRefundable,

@@ -31,6 +31,14 @@ pub struct PaymentDetails {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl PaymentDetails {
+    /// Whether the client captures it, so that the hold stays when the channel has guaranteed the amount.
+    #[must_use]
+    pub const fn is_captured_by_hand(&self) -> bool {
+        matches!(self.route, Route::Channel { capture: CaptureMode::Manual, .. })
+    }
+}
+
 /// The request that asked for a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requester {
@@ -150,6 +158,12 @@ pub enum FailureReason {
     },
     /// An operator found that the channel had not paid.
     ReviewedNotPaid,
+    /// Whom a transfer is for has no account in this currency.
+    PayeeNotFound,
+    /// The account that a transfer is for is closed.
+    PayeeClosed,
+    /// The balance that a transfer is for would become larger than can be booked.
+    PayeeCannotReceive,
 }
 
 impl FailureReason {
@@ -163,6 +177,9 @@ impl FailureReason {
             Self::AccountClosed => "account_closed",
             Self::ChannelDeclined { .. } => "channel_declined",
             Self::ReviewedNotPaid => "reviewed_not_paid",
+            Self::PayeeNotFound => "payee_not_found",
+            Self::PayeeClosed => "payee_closed",
+            Self::PayeeCannotReceive => "payee_cannot_receive",
         }
     }
 }
@@ -210,6 +227,21 @@ pub enum PaymentEvent {
         /// The channel's transaction.
         transaction_id: TransactionId,
     },
+    /// The client takes the authorized amount, or a part of it: nobody else can void it from now on.
+    CaptureStarted {
+        /// How much.
+        amount: Money,
+        /// The request that is answered when it has ended.
+        requester: Requester,
+    },
+    /// The authorization is being given up: nobody can capture it from now on.
+    VoidStarted {
+        /// Why, for instance `requested` or `expired`.
+        reason: String,
+        /// The request that is answered when it has ended, `None` where it has expired.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester: Option<Requester>,
+    },
     /// The money has moved.
     PaymentCompleted {
         /// The channel's transaction; none for a transfer.
@@ -234,6 +266,10 @@ pub enum PaymentEvent {
         refund_id: RefundId,
         /// How much.
         amount: Money,
+        /// The request that is answered when it has ended. Absent in logs from before refunds could be
+        /// asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester: Option<Requester>,
     },
     /// It is back.
     RefundCompleted {
@@ -280,6 +316,8 @@ impl PaymentEvent {
             Self::FundsReserved { .. } => "FundsReserved",
             Self::ChannelOutcomeUnknown { .. } => "ChannelOutcomeUnknown",
             Self::PaymentAuthorized { .. } => "PaymentAuthorized",
+            Self::CaptureStarted { .. } => "CaptureStarted",
+            Self::VoidStarted { .. } => "VoidStarted",
             Self::PaymentCompleted { .. } => "PaymentCompleted",
             Self::PaymentFailed { .. } => "PaymentFailed",
             Self::PaymentVoided { .. } => "PaymentVoided",

@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! New ──► Initiated ──► Assessed ──► Reserved ──► Completed ──► (refunds)
-//!             │             │          │    └─(manual)► Authorized ──► Completed | Voided
-//!             ▼             ▼          ▼
+//!             │             │          │    └─(manual)► Authorized ──► Capturing ──► Completed | Failed
+//!             ▼             ▼          ▼                     └───────► Voiding ────► Voided
 //!         Rejected        Failed   OutcomeUnknown ──► Completed | Authorized | Failed
 //!                                      └──► NeedsReview ──► Completed | Authorized | Failed
 //! ```
+//!
+//! A capture, a void and the expiry of an authorization race each other to the event that starts them:
+//! whichever is recorded first decides, before the channel is told. Where the
+//! channel never says what became of a capture or a void, a review has to tell.
 //!
 //! Start at [`Payment::decide`]: every rule about when a payment may change is in that one
 //! function. [`Payment::apply`] holds no rules; it records what has already happened.
@@ -38,6 +42,9 @@ pub use event::{
 use crate::id::{RefundId, TransactionId};
 use crate::money::Money;
 
+/// Most refunds of one payment: its state has all of them.
+pub const MAX_REFUNDS: usize = 1_000;
+
 /// The source of the fold; see [`crate::account::FOLD_SOURCE`].
 pub const FOLD_SOURCE: &str =
     concat!(include_str!("mod.rs"), include_str!("event.rs"), include_str!("upcasters.rs"));
@@ -61,6 +68,10 @@ pub enum PaymentStatus {
     OutcomeUnknown,
     /// The channel guarantees the amount; waits for the client.
     Authorized,
+    /// The channel is asked to take the authorized amount.
+    Capturing,
+    /// The channel is asked to let the authorized amount go.
+    Voiding,
     /// The money has moved. Final but for refunds.
     Completed,
     /// No money has moved. Final.
@@ -73,7 +84,7 @@ pub enum PaymentStatus {
 
 impl PaymentStatus {
     /// All of them, in the order in which a payment may come to them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::New,
         Self::Initiated,
         Self::Assessed,
@@ -81,6 +92,8 @@ impl PaymentStatus {
         Self::Reserved,
         Self::OutcomeUnknown,
         Self::Authorized,
+        Self::Capturing,
+        Self::Voiding,
         Self::Completed,
         Self::Failed,
         Self::Voided,
@@ -104,6 +117,8 @@ impl PaymentStatus {
             Self::Reserved => "reserved",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::Authorized => "authorized",
+            Self::Capturing => "capturing",
+            Self::Voiding => "voiding",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Voided => "voided",
@@ -115,7 +130,13 @@ impl PaymentStatus {
     #[must_use]
     pub const fn is_settled(self) -> bool {
         match self {
-            Self::New | Self::Initiated | Self::Assessed | Self::Reserved | Self::OutcomeUnknown => false,
+            Self::New
+            | Self::Initiated
+            | Self::Assessed
+            | Self::Reserved
+            | Self::OutcomeUnknown
+            | Self::Capturing
+            | Self::Voiding => false,
             Self::Rejected
             | Self::Authorized
             | Self::Completed
@@ -133,6 +154,32 @@ pub struct Refund {
     pub amount: Money,
     /// How far it is.
     pub status: RefundStatus,
+    /// The request that is answered when it ends, while it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+    /// The channel's transaction, when it has given it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<TransactionId>,
+}
+
+/// How an authorization is being ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The amount is being taken.
+    Capture {
+        /// How much.
+        amount: Money,
+        /// The request that is answered when it has ended.
+        requester: Requester,
+    },
+    /// It is being given up.
+    Void {
+        /// Why.
+        reason: String,
+        /// The request that is answered when it has ended, `None` where it has expired.
+        requester: Option<Requester>,
+    },
 }
 
 /// How far a refund is.
@@ -161,6 +208,9 @@ pub struct Payment {
     pub transaction_id: Option<TransactionId>,
     /// Why it failed.
     pub failure: Option<FailureReason>,
+    /// How its authorization is being ended, while that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// How much was taken.
     pub captured: Option<Money>,
     /// Refunds by id.
@@ -194,12 +244,13 @@ impl Payment {
             (S::Reserved | S::OutcomeUnknown, C::ConfirmPaid { transaction_id }) => {
                 vec![self.paid(transaction_id)?]
             }
-            (S::Completed | S::Authorized, C::ConfirmPaid { transaction_id })
-                if self.transaction_id.as_ref() == Some(&transaction_id) =>
-            {
+            (
+                S::Completed | S::Authorized | S::Capturing | S::Voiding | S::Voided,
+                C::ConfirmPaid { transaction_id },
+            ) if self.transaction_id.as_ref() == Some(&transaction_id) => {
                 vec![]
             }
-            (S::Reserved | S::OutcomeUnknown, C::ConfirmDeclined { reason }) => {
+            (S::Reserved | S::OutcomeUnknown | S::Capturing, C::ConfirmDeclined { reason }) => {
                 vec![E::PaymentFailed { reason: FailureReason::ChannelDeclined { reason } }]
             }
             (S::Failed, C::ConfirmDeclined { reason })
@@ -209,7 +260,7 @@ impl Payment {
             }
             (S::Reserved, C::RecordOutcomeUnknown { reason }) => vec![E::ChannelOutcomeUnknown { reason }],
             (S::OutcomeUnknown, C::RecordOutcomeUnknown { .. }) => vec![],
-            (S::Reserved | S::OutcomeUnknown, C::RequireReview { reason }) => {
+            (S::Reserved | S::OutcomeUnknown | S::Capturing | S::Voiding, C::RequireReview { reason }) => {
                 vec![E::ReviewRequired { reason }]
             }
             (S::NeedsReview, C::RequireReview { .. }) => vec![],
@@ -217,23 +268,21 @@ impl Payment {
                 let consequence = self.reviewed(&outcome)?;
                 vec![E::ReviewResolved { outcome, operator, reason }, consequence]
             }
-            (S::Completed | S::Authorized | S::Voided | S::Failed, C::ResolveReview { outcome, .. })
-                if self.ended_as(&outcome) =>
-            {
-                vec![]
-            }
+            (
+                S::Completed | S::Authorized | S::Capturing | S::Voiding | S::Voided | S::Failed,
+                C::ResolveReview { outcome, .. },
+            ) if self.ended_as(&outcome) => vec![],
 
-            (S::Authorized, C::Capture { amount }) => vec![self.capture(amount)?],
-            (S::Completed, C::Capture { amount }) if self.is_manual() && self.captured == Some(amount) => {
-                vec![]
+            (_, end @ (C::Capture { .. } | C::ConfirmCaptured | C::Void { .. } | C::ConfirmVoided)) => {
+                return self.decide_end(end);
             }
-            (S::Authorized, C::Void { reason }) => vec![E::PaymentVoided { reason }],
-            (S::Voided, C::Void { .. }) => vec![],
             // The money never was at the channel: a transfer is undone by a transfer.
             (S::Completed, C::StartRefund { .. }) if self.is_transfer() => {
                 return Err(PaymentError::TransferNotRefundable);
             }
-            (S::Completed, C::StartRefund { refund_id, amount }) => self.start_refund(refund_id, amount)?,
+            (S::Completed, C::StartRefund { refund_id, amount, requester }) => {
+                self.start_refund(refund_id, amount, requester)?
+            }
             (S::Completed, C::CompleteRefund { refund_id, transaction_id }) => {
                 self.complete_refund(refund_id, transaction_id)?
             }
@@ -241,6 +290,36 @@ impl Payment {
             (S::Initiated | S::Assessed, C::CompleteTransfer) if self.is_transfer() => {
                 vec![E::PaymentCompleted { transaction_id: None, captured: self.amount()? }]
             }
+            (status, command) => {
+                return Err(PaymentError::WrongStatus { command: command.name(), status });
+            }
+        })
+    }
+
+    /// The end of an authorization: begun once, and confirmed by the channel.
+    fn decide_end(&self, command: PaymentCommand) -> Result<Vec<PaymentEvent>, PaymentError> {
+        use PaymentCommand as C;
+        use PaymentEvent as E;
+        use PaymentStatus as S;
+        Ok(match (self.status, command) {
+            (S::Authorized, C::Capture { amount, requester }) => vec![self.start_capture(amount, requester)?],
+            (S::Capturing, C::Capture { amount, requester })
+                if self.ending.as_ref()
+                    == Some(&Ending::Capture { amount, requester: requester.clone() }) =>
+            {
+                vec![]
+            }
+            (S::Capturing, C::ConfirmCaptured) => vec![self.captured()?],
+            (S::Completed, C::ConfirmCaptured) if self.is_manual() => vec![],
+            (S::Authorized, C::Void { reason, requester }) => vec![E::VoidStarted { reason, requester }],
+            (S::Voiding, C::Void { reason, requester })
+                if self.ending.as_ref()
+                    == Some(&Ending::Void { reason: reason.clone(), requester: requester.clone() }) =>
+            {
+                vec![]
+            }
+            (S::Voiding, C::ConfirmVoided) => vec![E::PaymentVoided { reason: self.void_reason() }],
+            (S::Voided, C::ConfirmVoided) => vec![],
             (status, command) => {
                 return Err(PaymentError::WrongStatus { command: command.name(), status });
             }
@@ -268,11 +347,16 @@ impl Payment {
     }
 
     fn paid(&self, transaction_id: TransactionId) -> Result<PaymentEvent, PaymentError> {
-        let captured = self.amount()?;
-        Ok(if self.is_manual() {
-            PaymentEvent::PaymentAuthorized { transaction_id }
-        } else {
-            PaymentEvent::PaymentCompleted { transaction_id: Some(transaction_id), captured }
+        let completed = |captured| PaymentEvent::PaymentCompleted {
+            transaction_id: Some(transaction_id.clone()),
+            captured,
+        };
+        Ok(match &self.ending {
+            // A capture that was reviewed: the authorization is behind it.
+            None if self.is_manual() => PaymentEvent::PaymentAuthorized { transaction_id },
+            // A review has found that the channel took it: behind an authorization there is no way back.
+            Some(Ending::Capture { amount, .. }) => completed(*amount),
+            Some(Ending::Void { .. }) | None => completed(self.amount()?),
         })
     }
 
@@ -285,7 +369,7 @@ impl Payment {
         }
     }
 
-    fn capture(&self, amount: Money) -> Result<PaymentEvent, PaymentError> {
+    fn start_capture(&self, amount: Money, requester: Requester) -> Result<PaymentEvent, PaymentError> {
         let authorized = self.amount()?;
         if !amount.is_positive() || amount.currency != authorized.currency {
             return Err(PaymentError::WrongAmount { requested: amount });
@@ -293,10 +377,31 @@ impl Payment {
         if amount.minor > authorized.minor {
             return Err(PaymentError::CaptureTooLarge { authorized, requested: amount });
         }
-        Ok(PaymentEvent::PaymentCompleted { transaction_id: self.transaction_id.clone(), captured: amount })
+        Ok(PaymentEvent::CaptureStarted { amount, requester })
     }
 
-    fn start_refund(&self, refund_id: RefundId, amount: Money) -> Result<Vec<PaymentEvent>, PaymentError> {
+    /// The channel has taken what the capture is about.
+    fn captured(&self) -> Result<PaymentEvent, PaymentError> {
+        let captured = match &self.ending {
+            Some(Ending::Capture { amount, .. }) => *amount,
+            Some(Ending::Void { .. }) | None => self.amount()?,
+        };
+        Ok(PaymentEvent::PaymentCompleted { transaction_id: self.transaction_id.clone(), captured })
+    }
+
+    fn void_reason(&self) -> String {
+        match &self.ending {
+            Some(Ending::Void { reason, .. }) => reason.clone(),
+            Some(Ending::Capture { .. }) | None => String::new(),
+        }
+    }
+
+    fn start_refund(
+        &self,
+        refund_id: RefundId,
+        amount: Money,
+        requester: Requester,
+    ) -> Result<Vec<PaymentEvent>, PaymentError> {
         match self.refunds.get(&refund_id) {
             Some(refund) if refund.amount == amount && refund.status != RefundStatus::Failed => {
                 return Ok(vec![]);
@@ -311,7 +416,10 @@ impl Payment {
         if amount.minor > refundable.minor {
             return Err(PaymentError::RefundTooLarge { refundable, requested: amount });
         }
-        Ok(vec![PaymentEvent::RefundStarted { refund_id, amount }])
+        if self.refunds.len() >= MAX_REFUNDS {
+            return Err(PaymentError::TooManyRefunds { limit: MAX_REFUNDS });
+        }
+        Ok(vec![PaymentEvent::RefundStarted { refund_id, amount, requester: Some(requester) }])
     }
 
     fn complete_refund(
@@ -355,8 +463,7 @@ impl Payment {
     }
 
     fn is_manual(&self) -> bool {
-        let route = self.details.as_ref().map(|details| &details.route);
-        matches!(route, Some(Route::Channel { capture: CaptureMode::Manual, .. }))
+        self.details.as_ref().is_some_and(|details| details.is_captured_by_hand())
     }
 
     fn is_transfer(&self) -> bool {
@@ -413,24 +520,41 @@ impl Aggregate for Payment {
                 self.transaction_id = Some(transaction_id);
                 self.status = PaymentStatus::Authorized;
             }
+            E::CaptureStarted { amount, requester } => {
+                self.ending = Some(Ending::Capture { amount, requester });
+                self.status = PaymentStatus::Capturing;
+            }
+            E::VoidStarted { reason, requester } => {
+                self.ending = Some(Ending::Void { reason, requester });
+                self.status = PaymentStatus::Voiding;
+            }
             E::PaymentCompleted { transaction_id, captured } => {
                 self.transaction_id = transaction_id;
                 self.captured = Some(captured);
+                self.ending = None;
                 self.status = PaymentStatus::Completed;
             }
             E::PaymentFailed { reason } => {
                 self.failure = Some(reason);
+                self.ending = None;
                 self.status = PaymentStatus::Failed;
             }
-            E::PaymentVoided { .. } => self.status = PaymentStatus::Voided,
-            E::RefundStarted { refund_id, amount } => {
-                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Started });
+            E::PaymentVoided { .. } => {
+                self.ending = None;
+                self.status = PaymentStatus::Voided;
             }
-            E::RefundCompleted { refund_id, amount, .. } => {
-                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Completed });
+            E::RefundStarted { refund_id, amount, requester } => {
+                let status = RefundStatus::Started;
+                self.refunds.insert(refund_id, Refund { amount, status, requester, transaction_id: None });
+            }
+            E::RefundCompleted { refund_id, amount, transaction_id } => {
+                let (status, transaction_id) = (RefundStatus::Completed, Some(transaction_id));
+                self.refunds.insert(refund_id, Refund { amount, status, requester: None, transaction_id });
             }
             E::RefundFailed { refund_id, amount, .. } => {
-                self.refunds.insert(refund_id, Refund { amount, status: RefundStatus::Failed });
+                let status = RefundStatus::Failed;
+                let refund = Refund { amount, status, requester: None, transaction_id: None };
+                self.refunds.insert(refund_id, refund);
             }
             E::ReviewRequired { .. } => self.status = PaymentStatus::NeedsReview,
             // What follows from it is the event behind it.

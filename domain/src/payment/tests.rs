@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use given::{Given, replayed};
 
 use super::{
-    CaptureMode, FailureReason, Payment, PaymentCommand, PaymentDetails, PaymentError, PaymentEvent,
-    PaymentStatus, RefundStatus, Requester, ReviewOutcome, RiskAssessment, RiskLevel, Route,
+    CaptureMode, FailureReason, MAX_REFUNDS, Payment, PaymentCommand, PaymentDetails, PaymentError,
+    PaymentEvent, PaymentStatus, RefundStatus, Requester, ReviewOutcome, RiskAssessment, RiskLevel, Route,
 };
 use crate::id::{AccountId, PaymentId, RefundId, TransactionId, UserId};
 use crate::money::{Currency, Money};
@@ -153,12 +153,24 @@ fn failed(reason: FailureReason) -> PaymentEvent {
     PaymentEvent::PaymentFailed { reason }
 }
 
+fn client() -> Requester {
+    Requester { caller: "shop".to_owned(), idempotency_key: "KEY_43".to_owned() }
+}
+
+fn capture_started(amount: Money) -> PaymentEvent {
+    PaymentEvent::CaptureStarted { amount, requester: client() }
+}
+
+fn void_started() -> PaymentEvent {
+    PaymentEvent::VoidStarted { reason: "requested".to_owned(), requester: Some(client()) }
+}
+
 fn voided() -> PaymentEvent {
     PaymentEvent::PaymentVoided { reason: "requested".to_owned() }
 }
 
 fn refund_started(id: &str, amount: Money) -> PaymentEvent {
-    PaymentEvent::RefundStarted { refund_id: refund(id), amount }
+    PaymentEvent::RefundStarted { refund_id: refund(id), amount, requester: Some(client()) }
 }
 
 fn refund_completed(id: &str, amount: Money) -> PaymentEvent {
@@ -232,15 +244,27 @@ fn resolve_review(outcome: ReviewOutcome) -> PaymentCommand {
 }
 
 fn capture(amount: Money) -> PaymentCommand {
-    PaymentCommand::Capture { amount }
+    PaymentCommand::Capture { amount, requester: client() }
+}
+
+fn confirm_captured() -> PaymentCommand {
+    PaymentCommand::ConfirmCaptured
 }
 
 fn void() -> PaymentCommand {
-    PaymentCommand::Void { reason: "requested".to_owned() }
+    PaymentCommand::Void { reason: "requested".to_owned(), requester: Some(client()) }
+}
+
+fn expire() -> PaymentCommand {
+    PaymentCommand::Void { reason: "expired".to_owned(), requester: None }
+}
+
+fn confirm_voided() -> PaymentCommand {
+    PaymentCommand::ConfirmVoided
 }
 
 fn start_refund(id: &str, amount: Money) -> PaymentCommand {
-    PaymentCommand::StartRefund { refund_id: refund(id), amount }
+    PaymentCommand::StartRefund { refund_id: refund(id), amount, requester: client() }
 }
 
 fn complete_refund(id: &str) -> PaymentCommand {

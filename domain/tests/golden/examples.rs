@@ -47,8 +47,18 @@ pub(crate) fn account_events() -> Vec<AccountEvent> {
         E::HoldCaptured { payment_id: payment_id(), amount: usd(753), released: usd(0) },
         E::HoldCaptured { payment_id: payment_id(), amount: usd(500), released: usd(253) },
         E::HoldReleased { payment_id: payment_id(), amount: usd(753) },
-        E::FundsCredited { posting_id: posting_id(), amount: Money::new(i64::MAX, Currency::JPY) },
-        E::FundsDebited { posting_id: posting_id(), amount: Money::new(1_250, Currency::KWD) },
+        E::FundsCredited {
+            posting_id: posting_id(),
+            amount: Money::new(i64::MAX, Currency::JPY),
+            payment_id: None,
+        },
+        E::FundsCredited { posting_id: posting_id(), amount: usd(253), payment_id: Some(payment_id()) },
+        E::FundsDebited {
+            posting_id: posting_id(),
+            amount: Money::new(1_250, Currency::KWD),
+            payment_id: None,
+        },
+        E::FundsDebited { posting_id: posting_id(), amount: usd(253), payment_id: Some(payment_id()) },
         E::AccountFrozen { reason: "reported stolen".to_owned() },
         E::AccountUnfrozen,
         E::AccountClosed,
@@ -71,7 +81,11 @@ pub(crate) fn payment_events() -> Vec<PaymentEvent> {
         E::PaymentCompleted { transaction_id: Some(transaction_id()), captured: usd(753) },
         E::PaymentCompleted { transaction_id: None, captured: usd(753) },
         E::PaymentVoided { reason: "expired".to_owned() },
-        E::RefundStarted { refund_id: refund_id(), amount: usd(253) },
+        E::CaptureStarted { amount: usd(500), requester: requester() },
+        E::VoidStarted { reason: "requested".to_owned(), requester: Some(requester()) },
+        E::VoidStarted { reason: "expired".to_owned(), requester: None },
+        E::RefundStarted { refund_id: refund_id(), amount: usd(253), requester: None },
+        E::RefundStarted { refund_id: refund_id(), amount: usd(253), requester: Some(requester()) },
         E::RefundCompleted { refund_id: refund_id(), amount: usd(253), transaction_id: transaction_id() },
         E::RefundFailed { refund_id: refund_id(), amount: usd(253), reason: "account gone".to_owned() },
         E::ReviewRequired { reason: "no answer for an hour".to_owned() },
@@ -85,6 +99,10 @@ pub(crate) fn payment_events() -> Vec<PaymentEvent> {
     events
 }
 
+fn requester() -> Requester {
+    Requester { caller: "shop".to_owned(), idempotency_key: "KEY_42".to_owned() }
+}
+
 fn initiated_events() -> Vec<PaymentEvent> {
     let user_id = UserId::parse("USER_7").expect("an id");
     let payee = UserId::parse("USER_8").expect("an id");
@@ -95,7 +113,7 @@ fn initiated_events() -> Vec<PaymentEvent> {
             payer: AccountId::of_user(&user_id, Currency::USD),
             amount: usd(753),
             route,
-            requester: Requester { caller: "shop".to_owned(), idempotency_key: "KEY_42".to_owned() },
+            requester: requester(),
             metadata,
         }))
     };
@@ -125,7 +143,10 @@ fn failure_reasons() -> impl Iterator<Item = FailureReason> {
         F::AccountFrozen => Some(F::AccountClosed),
         F::AccountClosed => Some(F::ChannelDeclined { reason: "do_not_honor".to_owned() }),
         F::ChannelDeclined { .. } => Some(F::ReviewedNotPaid),
-        F::ReviewedNotPaid => None,
+        F::ReviewedNotPaid => Some(F::PayeeNotFound),
+        F::PayeeNotFound => Some(F::PayeeClosed),
+        F::PayeeClosed => Some(F::PayeeCannotReceive),
+        F::PayeeCannotReceive => None,
     })
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use domain::account::AccountCommand as A;
 use domain::payment::{
-    CaptureMode, FailureReason, PaymentCommand as P, PaymentDetails, RefundStatus, Requester, ReviewOutcome,
-    RiskAssessment, RiskLevel, Route,
+    CaptureMode, Ending, FailureReason, PaymentCommand as P, PaymentDetails, RefundStatus, Requester,
+    ReviewOutcome, RiskAssessment, RiskLevel, Route,
 };
 use domain::{AccountId, Currency, Money, PaymentId, PostingId, RefundId, TransactionId, UserId};
 use proptest::prelude::*;
@@ -39,7 +39,9 @@ pub(crate) enum Unit {
     ReviewRequired { payment: u8 },
     Reviewed { payment: u8, paid: bool },
     Capture { payment: u8, minor: i64 },
-    Void { payment: u8 },
+    Captured { payment: u8 },
+    Void { payment: u8, expired: bool },
+    Voided { payment: u8 },
     StartRefund { payment: u8, refund: u8, minor: i64 },
     CompleteRefund { payment: u8, refund: u8 },
     FailRefund { payment: u8, refund: u8 },
@@ -78,7 +80,9 @@ impl Unit {
                 released(world, payment, review(ReviewOutcome::NotPaid))
             }
             Self::Capture { payment, minor } => capture(world, payment, minor),
-            Self::Void { payment } => released(world, payment, P::Void { reason: "requested".to_owned() }),
+            Self::Captured { payment } => captured(world, payment),
+            Self::Void { payment, expired } => vec![on_payment(payment, void(expired))],
+            Self::Voided { payment } => released(world, payment, P::ConfirmVoided),
             Self::StartRefund { payment, refund, minor } => start_refund(world, payment, refund, minor),
             Self::CompleteRefund { payment, refund } => complete_refund(world, payment, refund),
             Self::FailRefund { payment, refund } => {
@@ -105,14 +109,14 @@ impl Unit {
 
 fn deposit(user: u8, amount: Money, reference: String) -> Vec<Step> {
     let posting_id = PostingId::parse("MOVE_1").expect("an id");
-    let debit = A::Debit { posting_id: posting_id.clone(), amount };
+    let debit = A::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
     let deposit = A::Deposit { posting_id, amount, reference };
     vec![on_account(user, amount.currency, deposit), on_system(FUNDING, amount.currency, debit)]
 }
 
 fn withdraw(user: u8, amount: Money, reference: String) -> Vec<Step> {
     let posting_id = PostingId::parse("MOVE_1").expect("an id");
-    let credit = A::Credit { posting_id: posting_id.clone(), amount };
+    let credit = A::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
     let withdraw = A::Withdraw { posting_id, amount, reference };
     vec![on_account(user, amount.currency, withdraw), on_system(FUNDING, amount.currency, credit)]
 }
@@ -135,12 +139,12 @@ fn begin(payment: u8, user: u8, amount: Money, capture: CaptureMode, risk: RiskA
 fn transfer(payment: u8, from: u8, to: u8, amount: Money) -> Vec<Step> {
     let route = Route::Transfer { payee: users_account(to, amount.currency) };
     let posting_id = PostingId::of_payment(&payment_id(payment));
-    let debit = A::Debit { posting_id: posting_id.clone(), amount };
+    let debit = A::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
     vec![
         on_payment(payment, P::Initiate(new_details(payment, from, amount, route).into())),
         on_payment(payment, P::CompleteTransfer),
         on_account(from, amount.currency, debit),
-        on_account(to, amount.currency, A::Credit { posting_id, amount }),
+        on_account(to, amount.currency, A::Credit { posting_id, amount, payment_id: None }),
     ]
 }
 
@@ -151,8 +155,35 @@ fn paid(world: &World, payment: u8, confirm: P) -> Vec<Step> {
     };
     let automatic = matches!(&details.route, Route::Channel { capture: CaptureMode::Automatic, .. });
     let mut steps = vec![on_payment(payment, confirm)];
-    if automatic {
+    if let Some(amount) = being_captured(world, payment) {
+        steps.extend(settled(details, amount));
+    } else if automatic {
         steps.extend(settled(details, details.amount));
+    }
+    steps
+}
+
+fn requester() -> Requester {
+    Requester { caller: "shop".to_owned(), idempotency_key: "LATER".to_owned() }
+}
+
+fn void(expired: bool) -> P {
+    let (reason, requester) = if expired { ("expired", None) } else { ("requested", Some(requester())) };
+    P::Void { reason: reason.to_owned(), requester }
+}
+
+fn being_captured(world: &World, payment: u8) -> Option<Money> {
+    match &world.payments.get(&payment_id(payment))?.ending {
+        Some(Ending::Capture { amount, .. }) => Some(*amount),
+        Some(Ending::Void { .. }) | None => None,
+    }
+}
+
+/// The channel has taken what is being captured.
+fn captured(world: &World, payment: u8) -> Vec<Step> {
+    let mut steps = vec![on_payment(payment, P::ConfirmCaptured)];
+    if let (Some(amount), Some(details)) = (being_captured(world, payment), details(world, payment)) {
+        steps.extend(settled(details, amount));
     }
     steps
 }
@@ -160,9 +191,7 @@ fn paid(world: &World, payment: u8, confirm: P) -> Vec<Step> {
 fn capture(world: &World, payment: u8, minor: i64) -> Vec<Step> {
     let Some(details) = details(world, payment) else { return vec![] };
     let amount = Money::new(minor, details.amount.currency);
-    let mut steps = vec![on_payment(payment, P::Capture { amount })];
-    steps.extend(settled(details, amount));
-    steps
+    vec![on_payment(payment, P::Capture { amount, requester: requester() })]
 }
 
 /// The two legs of a capture.
@@ -171,7 +200,7 @@ fn settled(details: &PaymentDetails, amount: Money) -> [Step; 2] {
     let posting_id = PostingId::of_payment(&payment_id);
     [
         Step::Account(details.payer.clone(), A::CaptureHold { payment_id, amount }),
-        on_system(SETTLEMENT, amount.currency, A::Credit { posting_id, amount }),
+        on_system(SETTLEMENT, amount.currency, A::Credit { posting_id, amount, payment_id: None }),
     ]
 }
 
@@ -188,7 +217,8 @@ fn released(world: &World, payment: u8, end: P) -> Vec<Step> {
 fn start_refund(world: &World, payment: u8, refund: u8, minor: i64) -> Vec<Step> {
     let Some(details) = details(world, payment) else { return vec![] };
     let amount = Money::new(minor, details.amount.currency);
-    vec![on_payment(payment, P::StartRefund { refund_id: refund_id(refund), amount })]
+    let start = P::StartRefund { refund_id: refund_id(refund), amount, requester: requester() };
+    vec![on_payment(payment, start)]
 }
 
 /// The refund's posting: from where the money went back to the payer.
@@ -206,8 +236,9 @@ fn complete_refund(world: &World, payment: u8, refund: u8) -> Vec<Step> {
             Route::Channel { .. } => system(SETTLEMENT, amount.currency),
             Route::Transfer { payee } => payee.clone(),
         };
-        let debit = A::Debit { posting_id: posting_id.clone(), amount };
-        let credit = A::Credit { posting_id, amount };
+        let payment_id = Some(details.payment_id.clone());
+        let debit = A::Debit { posting_id: posting_id.clone(), amount, payment_id: payment_id.clone() };
+        let credit = A::Credit { posting_id, amount, payment_id };
         steps.extend([Step::Account(went_to, debit), Step::Account(details.payer.clone(), credit)]);
     }
     steps
@@ -269,9 +300,9 @@ fn transaction_id(index: u8) -> TransactionId {
     TransactionId::parse(&format!("TXN_{index}")).expect("an id")
 }
 
-/// Up to 120 units; deposits and payments come often enough that the rest has something to work on.
+/// Up to 160 units; deposits and payments come often enough that the rest has something to work on.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Unit>> {
-    prop::collection::vec(prop_oneof![3 => account_units(), 3 => beginnings(), 8 => continuations()], 0..120)
+    prop::collection::vec(prop_oneof![3 => account_units(), 3 => beginnings(), 8 => continuations()], 0..160)
 }
 
 fn account_units() -> impl Strategy<Value = Unit> {
@@ -312,7 +343,9 @@ fn continuations() -> impl Strategy<Value = Unit> {
         2 => payment().prop_map(|payment| Unit::ReviewRequired { payment }),
         2 => (payment(), any::<bool>()).prop_map(|(payment, paid)| Unit::Reviewed { payment, paid }),
         2 => (payment(), part()).prop_map(|(payment, minor)| Unit::Capture { payment, minor }),
-        1 => payment().prop_map(|payment| Unit::Void { payment }),
+        3 => payment().prop_map(|payment| Unit::Captured { payment }),
+        4 => (payment(), any::<bool>()).prop_map(|(payment, expired)| Unit::Void { payment, expired }),
+        6 => payment().prop_map(|payment| Unit::Voided { payment }),
         4 => (payment(), refund(), part())
             .prop_map(|(payment, refund, minor)| Unit::StartRefund { payment, refund, minor }),
         3 => (payment(), refund())

@@ -41,7 +41,7 @@ fn review_required() -> PaymentEvent {
 }
 
 fn refund_started(amount: Money) -> PaymentEvent {
-    PaymentEvent::RefundStarted { refund_id: refund("r"), amount }
+    PaymentEvent::RefundStarted { refund_id: refund("r"), amount, requester: None }
 }
 
 fn refund_completed(amount: Money) -> PaymentEvent {
@@ -136,6 +136,11 @@ fn each_event_on_the_way_changes_what_its_name_says() {
     });
     let begun = [initiated(), assessed(), reserved(usd(1_000)), authorized()];
     changes(&begun, &completed(usd(600)), |row| (row.captured, row.status) = (Some(600), S::Completed));
+    let requester = Requester { caller: "shop".to_owned(), idempotency_key: "k".to_owned() };
+    let capturing = PaymentEvent::CaptureStarted { amount: usd(600), requester };
+    changes(&begun, &capturing, |row| row.status = S::Capturing);
+    let voiding = PaymentEvent::VoidStarted { reason: "expired".to_owned(), requester: None };
+    changes(&begun, &voiding, |row| row.status = S::Voiding);
     let voided = PaymentEvent::PaymentVoided { reason: "requested".to_owned() };
     changes(&begun, &voided, |row| row.status = S::Voided);
 }

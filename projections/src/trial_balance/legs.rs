@@ -30,9 +30,9 @@ pub(super) fn movement(event: &AccountEvent) -> Movement<'_> {
     match event {
         E::AccountOpened(opening) => Movement::Opening(opening),
         E::FundsDeposited { posting_id, amount, reference: _ } => leg(posting_id, *amount, minor(*amount)),
-        E::FundsCredited { posting_id, amount } => leg(posting_id, *amount, minor(*amount)),
+        E::FundsCredited { posting_id, amount, .. } => leg(posting_id, *amount, minor(*amount)),
         E::FundsWithdrawn { posting_id, amount, reference: _ } => leg(posting_id, *amount, -minor(*amount)),
-        E::FundsDebited { posting_id, amount } => leg(posting_id, *amount, -minor(*amount)),
+        E::FundsDebited { posting_id, amount, .. } => leg(posting_id, *amount, -minor(*amount)),
         E::FundsHeld { payment_id: _, amount } => hold(*amount, minor(*amount)),
         E::HoldReleased { payment_id: _, amount } => hold(*amount, -minor(*amount)),
         E::HoldCaptured { payment_id, amount, released } => Movement::Amounts {

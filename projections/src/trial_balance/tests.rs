@@ -48,11 +48,11 @@ fn withdrawn(id: &str, amount: Money) -> AccountEvent {
 }
 
 fn credited(id: &str, amount: Money) -> AccountEvent {
-    AccountEvent::FundsCredited { posting_id: posting(id), amount }
+    AccountEvent::FundsCredited { posting_id: posting(id), amount, payment_id: None }
 }
 
 fn debited(id: &str, amount: Money) -> AccountEvent {
-    AccountEvent::FundsDebited { posting_id: posting(id), amount }
+    AccountEvent::FundsDebited { posting_id: posting(id), amount, payment_id: None }
 }
 
 fn held(amount: Money) -> AccountEvent {

@@ -100,7 +100,7 @@ pub(crate) async fn seed(database: &Database, users: u64) -> Result<(), Failure>
             };
             let unit = Unit::led_by(open(&account, Owner::User { user_id }), context(posting_id.as_str()))
                 .then(Step::Account(account, deposit))
-                .then(Step::Account(funding, AccountCommand::Debit { posting_id, amount }))
+                .then(Step::Account(funding, AccountCommand::Debit { posting_id, amount, payment_id: None }))
                 .expecting_new();
             store.execute(unit).await.map(|_| ())
         });

@@ -21,8 +21,8 @@ use commands::accounts::AccountCommands;
 use commands::context::CommandContext;
 use commands::idempotency::{Claim, IdempotencyKey, InFlight, Reply};
 use commands::ports::{
-    AccountAt, ChannelAnswer, Charge, EventReader, EventStore, LookUp, Moment, PaymentChannel, RecordedEvent,
-    RiskRequest, RiskService, RiskUnavailable, RiskVerdict, SearchError, StoreError, Stored,
+    AccountAt, ChannelAnswer, ChannelOrder, EventReader, EventStore, LookUp, Moment, PaymentChannel,
+    RecordedEvent, RiskRequest, RiskService, RiskUnavailable, RiskVerdict, SearchError, StoreError, Stored,
 };
 use commands::publishing::{OutboxMonitor, OutboxStatus};
 use commands::saga::{PaymentSaga, SagaParts, SagaSettings};
@@ -75,10 +75,10 @@ impl RiskService for Untouched {
 
 #[async_trait]
 impl PaymentChannel for Untouched {
-    async fn pay(&self, _: &Charge, _: &CommandContext) -> ChannelAnswer {
+    async fn carry_out(&self, _: &ChannelOrder, _: &CommandContext) -> ChannelAnswer {
         panic!("{REACHED}")
     }
-    async fn inquire(&self, _: &PaymentId, _: &CommandContext) -> ChannelAnswer {
+    async fn inquire(&self, _: &ChannelOrder, _: &CommandContext) -> ChannelAnswer {
         panic!("{REACHED}")
     }
 }

@@ -10,6 +10,7 @@ use commands::context::{CommandContext, TraceContext};
 use commands::ports::StoreError;
 use cqrs_es::{AggregateContext, AggregateError, CqrsFramework, EventEnvelope, EventStore};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::append::{Append, AppendError};
 use super::slot::{LockedSlot, Poison};
@@ -56,7 +57,11 @@ where
     let careful = CqrsFramework::new(AggregateStore { store: store.clone(), current: true }, vec![], ());
     let mut framework = framework;
     let mut current = false;
-    for attempt in 0..super::MOST_ATTEMPTS {
+    let give_up = store.give_up();
+    for attempt in 0.. {
+        if Instant::now() >= give_up {
+            break;
+        }
         match framework.execute(id, command.clone()).await {
             Err(AggregateError::UserError(_)) if !current => (framework, current) = (&careful, true),
             Err(AggregateError::AggregateConflict) => super::pause(attempt).await,

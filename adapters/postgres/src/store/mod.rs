@@ -47,6 +47,7 @@ use cqrs_es::EventEnvelope;
 use domain::{Account, AccountId, Payment, PaymentId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 use uuid::Uuid;
@@ -64,9 +65,6 @@ use self::lookup::{KeyQuestion, ReadKeys};
 use self::slot::{LockedSlot, SlotCache};
 use self::unit_of_work::{Decided, UnitOfWork};
 use crate::database::Database;
-
-/// Attempts that a command has against others on the same aggregates.
-const MOST_ATTEMPTS: u32 = 24;
 
 /// Limits of the store.
 #[derive(Debug, Clone)]
@@ -186,10 +184,21 @@ impl PostgresEventStore {
         (self.accounts.len(), self.payments.len())
     }
 
+    /// Until when a command that begins now may try again. Who lost a race has to read before the next
+    /// attempt, and who won has not: against a busy process a number of attempts is soon used up. What
+    /// is left of the command's time is for the last attempt's answer.
+    fn give_up(&self) -> Instant {
+        Instant::now() + self.settings.timeout * 3 / 4
+    }
+
     async fn execute_within(&self, unit: Unit) -> Result<Receipt, StoreError> {
         let mut contended = vec![];
         let (mut current, mut expect_new) = (false, unit.expect_new);
-        for attempt in 0..MOST_ATTEMPTS {
+        let give_up = self.give_up();
+        for attempt in 0.. {
+            if Instant::now() >= give_up {
+                break;
+            }
             let place = self.queue.reserve().await.ok_or(StoreError::Unavailable)?;
             let work = UnitOfWork::lock(self, &unit, current, expect_new).await?;
             let decided = work.decide(&unit).await;

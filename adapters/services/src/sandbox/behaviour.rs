@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Shared;
+use super::change::{ChangeFate, ChangeKind};
 use super::charge::{DeclineReason, Fate};
 use super::reply;
 use super::risk::Assessment;
@@ -33,17 +34,17 @@ pub struct Behaviour {
     pub risk_latency_ms: u64,
     /// Share of charges declined with `card_declined`.
     pub decline_per_mille: u16,
-    /// Share of charges made whose first request is never answered.
+    /// Share of charges made, and of captures, voids and refunds, whose first request is never answered.
     pub lost_answer_per_mille: u16,
-    /// Share of charges whose first request is neither made nor answered.
+    /// Share of them whose first request is neither carried out nor answered.
     pub timeout_per_mille: u16,
-    /// Share of charges whose first request answers 500 and is not made.
+    /// Share of them whose first request answers 500 and is not carried out.
     pub server_error_per_mille: u16,
     /// Share of evaluations that say high.
     pub high_risk_per_mille: u16,
     /// Share of evaluations that answer 500.
     pub risk_error_per_mille: u16,
-    /// While true the channel holds every charge and inquiry unanswered; nothing is charged.
+    /// While true the channel holds every request unanswered; nothing is charged or changed.
     pub stalled: bool,
     /// While true the risk service holds every evaluation unanswered.
     pub risk_stalled: bool,
@@ -99,6 +100,17 @@ impl Behaviour {
         Fate::of_method(payment_method)
             .or_else(|| draw(key, &self.channel_shares()))
             .unwrap_or(Fate::Succeeds)
+    }
+
+    /// What the first request for a change of a charge meets. Declines are for charges: what is guaranteed
+    /// or taken can be captured and given back.
+    pub(super) fn change_fate(&self, key: &str, kind: ChangeKind, payment_method: &str) -> ChangeFate {
+        let shares = [
+            (self.lost_answer_per_mille, ChangeFate::DoneThenSilent),
+            (self.timeout_per_mille, ChangeFate::SilentThenNormal),
+            (self.server_error_per_mille, ChangeFate::ErrorThenNormal),
+        ];
+        ChangeFate::of_method(payment_method, kind).or_else(|| draw(key, &shares)).unwrap_or(ChangeFate::Done)
     }
 
     /// What the evaluation of a payment says.

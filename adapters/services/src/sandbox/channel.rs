@@ -26,7 +26,7 @@ const KEY_LIMIT: usize = 255;
 pub(super) struct IdempotencyKey(HeaderValue);
 
 impl IdempotencyKey {
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         // `from_request_parts` let nothing else through.
         self.0.to_str().unwrap_or_default()
     }
@@ -76,18 +76,14 @@ pub(super) async fn pay(
             if order.payment_method == "card_slow" {
                 reply::delay_ms(1_000).await;
             }
-            succeeded(StatusCode::CREATED, key)
+            succeeded(StatusCode::CREATED, &transaction_id(key))
         }
         Ok(Payment::Declined(reason)) => declined(StatusCode::PAYMENT_REQUIRED, reason),
         Ok(Payment::Processing) => processing(StatusCode::ACCEPTED),
         Ok(Payment::ServerError) => reply::server_error(),
         Ok(Payment::Silence) => reply::silence(&shared, &line).await,
         Ok(Payment::Drop) => reply::nothing(&line),
-        Err(PayError::OtherBody(field)) => reply::refusal(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency_key_reused",
-            &format!("Idempotency-Key was used with another {field}"),
-        ),
+        Err(PayError::OtherBody(field)) => other_body(field),
         Err(PayError::Journal(error)) => unrecorded(&error),
     }
 }
@@ -107,10 +103,10 @@ pub(super) async fn inquire(
     let inquiry = shared.record.inquire(&key);
     reply::delay_ms(behaviour.latency_ms).await;
     match inquiry {
-        Ok(Inquiry::Succeeded) => succeeded(StatusCode::OK, &key),
+        Ok(Inquiry::Succeeded) => succeeded(StatusCode::OK, &transaction_id(&key)),
         Ok(Inquiry::Declined(reason)) => declined(StatusCode::OK, reason),
         Ok(Inquiry::Processing) => processing(StatusCode::OK),
-        Ok(Inquiry::NotFound) => reply::json(StatusCode::NOT_FOUND, r#"{"status":"not_found"}"#),
+        Ok(Inquiry::NotFound) => not_found(),
         Ok(Inquiry::Unavailable) => reply::refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "simulated_outage",
@@ -132,8 +128,16 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     reply::typed(StatusCode::OK, "application/x-ndjson", Body::from(lines))
 }
 
-fn succeeded(status: StatusCode, key: &str) -> Response {
-    let transaction_id = transaction_id(key);
+pub(super) fn other_body(field: &str) -> Response {
+    let detail = format!("Idempotency-Key was used with another {field}");
+    reply::refusal(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", &detail)
+}
+
+pub(super) fn not_found() -> Response {
+    reply::json(StatusCode::NOT_FOUND, r#"{"status":"not_found"}"#)
+}
+
+pub(super) fn succeeded(status: StatusCode, transaction_id: &str) -> Response {
     reply::json(status, format!(r#"{{"transaction_id":"{transaction_id}","status":"succeeded"}}"#))
 }
 
@@ -147,7 +151,7 @@ fn processing(status: StatusCode) -> Response {
 }
 
 /// No money moves that cannot be recorded.
-fn unrecorded(error: &JournalError) -> Response {
+pub(super) fn unrecorded(error: &JournalError) -> Response {
     tracing::error!(%error, "the sandbox cannot record a charge");
     reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "not_recorded", "nothing was charged")
 }

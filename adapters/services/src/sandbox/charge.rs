@@ -18,9 +18,17 @@ pub(super) struct Order<'a> {
     pub(super) currency: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) payment_method: Cow<'a, str>,
+    /// `manual`: guaranteed only, until it is captured or voided.
+    #[serde(borrow, default)]
+    pub(super) capture: Option<Cow<'a, str>>,
 }
 
 impl Order<'_> {
+    /// What a charge becomes when it is made.
+    pub(super) fn made(&self) -> State {
+        if self.capture.as_deref() == Some("manual") { State::Authorized } else { State::Succeeded }
+    }
+
     /// Names the first field that no channel would take.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -34,6 +42,8 @@ impl Order<'_> {
             Err("amount is a decimal string such as \"7.53\"")
         } else if self.currency.len() != 3 {
             Err("currency is an ISO 4217 code")
+        } else if !matches!(self.capture.as_deref(), None | Some("automatic" | "manual")) {
+            Err("capture is automatic or manual")
         } else {
             Ok(())
         }
@@ -109,6 +119,10 @@ impl DeclineReason {
 #[serde(tag = "status", content = "reason", rename_all = "snake_case")]
 pub(super) enum State {
     Succeeded,
+    /// Guaranteed; no money has moved.
+    Authorized,
+    /// What was guaranteed was let go.
+    Voided,
     Declined(DeclineReason),
     Processing,
     NotCharged,
@@ -119,6 +133,8 @@ impl State {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
+            Self::Authorized => "authorized",
+            Self::Voided => "voided",
             Self::Declined(_) => "declined",
             Self::Processing => "processing",
             Self::NotCharged => "not_charged",

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::SandboxError;
+use super::change::Change;
 use super::charge::State;
 
 /// The name of the journal in its folder.
@@ -35,10 +36,20 @@ pub(super) struct JournalLine<'a> {
     #[serde(borrow)]
     pub(super) payment_method: Cow<'a, str>,
     pub(super) state: State,
+    /// What the charge becomes when it is made; journals from before there was a choice do not say.
+    #[serde(default = "made_at_once")]
+    pub(super) made: State,
     /// Whether this change moved money; the lines of a key that did are counted at the start.
     pub(super) moved: bool,
     /// The requests with this key so far; later repeats change nothing and write no line.
     pub(super) requests: u32,
+    /// The capture, void or refund that this is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<Change>,
+}
+
+fn made_at_once() -> State {
+    State::Succeeded
 }
 
 /// Why a change could not be recorded; it must then not be made.

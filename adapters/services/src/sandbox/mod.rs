@@ -17,6 +17,17 @@
 //! | `card_never_known` | never charged, never answered, every inquiry answers 503 |
 //! | `card_processing` | 202; two inquiries say processing, the third charges: succeeded |
 //! | `card_slow` | charged, answered after 1 s |
+//! | `card_capture_declined` | the capture is declined |
+//! | `card_refund_declined` | each refund is declined |
+//! | `card_capture_lost_answer` | the capture is done, the answer never comes; a repeat is answered |
+//! | `card_void_lost_answer` | the void is done, the answer never comes; a repeat is answered |
+//! | `card_refund_lost_answer` | the refund is done, the answer never comes; a repeat is answered |
+//! | `card_capture_done_then_error` | the capture is done, yet answered 500; inquiry says succeeded |
+//! | `card_void_done_then_error` | the void is done, yet answered 500; inquiry says succeeded |
+//! | `card_refund_done_then_error` | the refund is done, yet answered 500; inquiry says succeeded |
+//! | `card_capture_timeout` | first request for the capture not done and never answered, then normal |
+//! | `card_void_timeout` | first request for the void not done and never answered, then normal |
+//! | `card_refund_timeout` | first request for the refund not done and never answered, then normal |
 //! | `card_high_risk` | risk level high, score 95 |
 //! | `card_medium_risk` | risk level medium, score 60 |
 //! | `card_risk_timeout` | the risk evaluation is never answered |
@@ -28,6 +39,8 @@
 //! | `POST /v1/risk/evaluations` | 200 `{"level","score"}` |
 //! | `POST /v1/charges` | 201, 202, 402; 422 for a key that is used with another body |
 //! | `GET /v1/charges/{idempotency_key}` | 200 with the status, 404 `not_found` |
+//! | `POST /v1/charges/{key}/capture`, `/void`, `/refunds` | 201, 402; 404 without such a charge |
+//! | `GET /v1/charges/{key}/capture`, `/void`, `/refunds/{refund_id}` | 200 with the status, 404 `not_found` |
 //! | `GET /v1/charges` | the entire record as NDJSON |
 //! | `GET`, `PUT /v1/behaviour` | shows, replaces the [`Behaviour`] |
 //! | `GET /healthz` | 200 |
@@ -40,6 +53,8 @@
 //! before its answer leaves: it survives the death of this process (not that of the machine).
 
 mod behaviour;
+mod change;
+mod changes;
 mod channel;
 mod charge;
 mod connection;
@@ -82,6 +97,17 @@ pub const MAGIC: &[(&str, &str)] = &[
     ("card_never_known", "never answered, every inquiry answers 503: ends in review"),
     ("card_processing", "202; two inquiries say processing, then succeeded"),
     ("card_slow", "charged, answers after 1 s"),
+    ("card_capture_declined", "the capture is declined"),
+    ("card_refund_declined", "each refund is declined"),
+    ("card_capture_lost_answer", "the capture is done, the answer never comes; a repeat is answered"),
+    ("card_void_lost_answer", "the void is done, the answer never comes; a repeat is answered"),
+    ("card_refund_lost_answer", "the refund is done, the answer never comes; a repeat is answered"),
+    ("card_capture_done_then_error", "the capture is done, yet answered 500; inquiry says succeeded"),
+    ("card_void_done_then_error", "the void is done, yet answered 500; inquiry says succeeded"),
+    ("card_refund_done_then_error", "the refund is done, yet answered 500; inquiry says succeeded"),
+    ("card_capture_timeout", "first request for the capture not done and never answered, then normal"),
+    ("card_void_timeout", "first request for the void not done and never answered, then normal"),
+    ("card_refund_timeout", "first request for the refund not done and never answered, then normal"),
     ("card_high_risk", "risk level high, score 95"),
     ("card_medium_risk", "risk level medium, score 60"),
     ("card_risk_timeout", "risk never answers"),
@@ -233,6 +259,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/risk/evaluations", post(risk::evaluate))
         .route("/v1/charges", post(channel::pay).get(channel::list))
         .route("/v1/charges/{idempotency_key}", get(channel::inquire))
+        .route("/v1/charges/{idempotency_key}/capture", post(changes::capture).get(changes::inquire_capture))
+        .route("/v1/charges/{idempotency_key}/void", post(changes::void).get(changes::inquire_void))
+        .route("/v1/charges/{idempotency_key}/refunds", post(changes::refund))
+        .route("/v1/charges/{idempotency_key}/refunds/{refund_id}", get(changes::inquire_refund))
         .route("/v1/behaviour", get(behaviour::show).put(behaviour::replace))
         .route("/healthz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

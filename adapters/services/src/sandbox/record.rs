@@ -15,8 +15,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+mod changes;
+
 use super::SandboxError;
 use super::behaviour::transaction_id;
+use super::change::Change;
 use super::charge::{Fate, Inquiry, Order, Payment, State};
 use super::journal::{Journal, JournalError, JournalLine};
 
@@ -48,6 +51,9 @@ struct Entry {
     charged_times: u32,
     requests: u32,
     inquiries: u8,
+    /// What the charge becomes when it is made.
+    made: State,
+    changes: Vec<Change>,
 }
 
 impl Entry {
@@ -61,12 +67,30 @@ impl Entry {
             charged_times: 0,
             requests: 1,
             inquiries: 0,
+            made: order.made(),
+            changes: vec![],
         }
     }
 
-    /// Moves on to `state`, in the journal first. Entering `Succeeded` is what moves money.
+    /// Moves on to `state`, in the journal first. Entering `Succeeded` is what moves money; what is
+    /// guaranteed only is `Authorized` instead.
     fn enter(&mut self, key: &str, state: State, journal: &Journal) -> Result<(), JournalError> {
+        let state = if state == State::Succeeded { self.made } else { state };
         let moved = state == State::Succeeded;
+        self.journal(key, state, moved, None, journal)?;
+        self.state = state;
+        self.charged_times += u32::from(moved);
+        Ok(())
+    }
+
+    fn journal(
+        &self,
+        key: &str,
+        state: State,
+        moved: bool,
+        change: Option<&Change>,
+        journal: &Journal,
+    ) -> Result<(), JournalError> {
         journal.append(&JournalLine {
             idempotency_key: key.into(),
             payment_id: self.payment_id.as_ref().into(),
@@ -74,12 +98,11 @@ impl Entry {
             currency: self.currency.as_ref().into(),
             payment_method: self.payment_method.as_ref().into(),
             state,
+            made: self.made,
             moved,
             requests: self.requests,
-        })?;
-        self.state = state;
-        self.charged_times += u32::from(moved);
-        Ok(())
+            change: change.cloned(),
+        })
     }
 
     fn difference(&self, order: &Order<'_>) -> Option<&'static str> {
@@ -128,10 +151,16 @@ impl Record {
             charged_times: 0,
             requests: 0,
             inquiries: 0,
+            made: line.made,
+            changes: vec![],
         });
         entry.state = line.state;
         entry.requests = line.requests;
         entry.charged_times += u32::from(line.moved);
+        if let Some(change) = line.change {
+            entry.changes.retain(|known| known.kind != change.kind || known.id != change.id);
+            entry.changes.push(change);
+        }
     }
 
     /// A charge request: the first one with its key meets `fate`, a repeat finds what became of it.
@@ -154,7 +183,7 @@ impl Record {
             return Err(PayError::OtherBody(field));
         }
         Ok(match entry.state {
-            State::Succeeded => Payment::Succeeded,
+            State::Succeeded | State::Authorized | State::Voided => Payment::Succeeded,
             State::Declined(reason) => Payment::Declined(reason),
             State::Processing => Payment::Processing,
             State::NeverKnown => Payment::Silence,
@@ -172,7 +201,7 @@ impl Record {
             return Ok(Inquiry::NotFound);
         };
         Ok(match entry.state {
-            State::Succeeded => Inquiry::Succeeded,
+            State::Succeeded | State::Authorized | State::Voided => Inquiry::Succeeded,
             State::Declined(reason) => Inquiry::Declined(reason),
             State::NotCharged => Inquiry::NotFound,
             State::NeverKnown => Inquiry::Unavailable,
@@ -229,6 +258,10 @@ struct RecordLine<'a> {
     transaction_id: Option<String>,
     charged_times: u32,
     requests: u32,
+    /// How much was taken, `None` where nothing was (yet).
+    captured: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Change]>::is_empty")]
+    changes: &'a [Change],
 }
 
 impl<'a> RecordLine<'a> {
@@ -242,6 +275,8 @@ impl<'a> RecordLine<'a> {
             transaction_id: (entry.charged_times > 0).then(|| transaction_id(key)),
             charged_times: entry.charged_times,
             requests: entry.requests,
+            captured: (entry.charged_times > 0).then(|| entry.captured()),
+            changes: &entry.changes,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The sandbox on a real socket, asked by a real client.
 
+mod changes;
 mod channel;
 mod control;
 mod durability;

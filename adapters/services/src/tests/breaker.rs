@@ -43,7 +43,7 @@ async fn a_channel_that_answers_again_closes_it() {
     assert_eq!(channel.breaker().state(), BreakerState::HalfOpen);
     assert_eq!(inquire(&channel, "PAY_1").await, "not found", "an inquiry is a probe, too");
     assert_eq!(channel.breaker().state(), BreakerState::Closed);
-    assert_eq!(pay(&channel, "PAY_1", "card_server_error").await, "paid");
+    assert_eq!(pay(&channel, "PAY_1", "card_server_error").await, "done");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn check_silent(payment_method: &str, inquired: &str) {
 
 #[tokio::test]
 async fn a_charge_that_succeeds_is_paid() {
-    check("credit_card", "paid", "paid").await;
+    check("credit_card", "done", "done").await;
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_decline_keeps_its_reason() {
 
 #[tokio::test]
 async fn a_lost_answer_is_unknown_until_inquiry_says_paid() {
-    check_silent("card_lost_answer", "paid").await;
+    check_silent("card_lost_answer", "done").await;
 }
 
 #[tokio::test]
@@ -46,19 +46,19 @@ async fn a_charge_that_timed_out_before_it_was_made_is_not_found_and_can_be_paid
     assert_eq!(pay(&hasty, "PAY_42", "card_timeout").await, "unknown: no answer within 150 ms");
     let channel = channel(&sandbox.base_url(), PATIENCE);
     assert_eq!(inquire(&channel, "PAY_42").await, "not found");
-    assert_eq!(pay(&channel, "PAY_42", "card_timeout").await, "paid");
-    assert_eq!(inquire(&channel, "PAY_42").await, "paid");
+    assert_eq!(pay(&channel, "PAY_42", "card_timeout").await, "done");
+    assert_eq!(inquire(&channel, "PAY_42").await, "done");
 }
 
 #[tokio::test]
 async fn a_server_error_is_unknown_whether_or_not_it_charged() {
     check("card_server_error", "unknown: status 500", "not found").await;
-    check("card_charged_then_error", "unknown: status 500", "paid").await;
+    check("card_charged_then_error", "unknown: status 500", "done").await;
 }
 
 #[tokio::test]
 async fn a_dropped_connection_is_unknown() {
-    check("card_dropped", "unknown: connection lost", "paid").await;
+    check("card_dropped", "unknown: connection lost", "done").await;
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_charge_in_processing_is_unknown_until_it_is_done() {
     assert_eq!(pay(&channel, "PAY_42", "card_processing").await, "unknown: processing");
     assert_eq!(inquire(&channel, "PAY_42").await, "unknown: processing");
     assert_eq!(inquire(&channel, "PAY_42").await, "unknown: processing");
-    assert_eq!(inquire(&channel, "PAY_42").await, "paid");
+    assert_eq!(inquire(&channel, "PAY_42").await, "done");
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_charge_that_is_never_known_stays_unknown() {
 async fn a_key_that_was_used_for_another_charge_is_unknown() {
     let sandbox = sandbox().await;
     let channel = channel(&sandbox.base_url(), PATIENCE);
-    assert_eq!(pay(&channel, "PAY_42", "credit_card").await, "paid");
+    assert_eq!(pay(&channel, "PAY_42", "credit_card").await, "done");
     assert_eq!(pay(&channel, "PAY_42", "debit_card").await, "unknown: status 422");
 }
 
@@ -88,11 +88,51 @@ async fn a_key_that_was_used_for_another_charge_is_unknown() {
 async fn paying_twice_finds_the_one_transaction() {
     let sandbox = sandbox().await;
     let channel = channel(&sandbox.base_url(), PATIENCE);
-    let first = channel.pay(&charge("PAY_42", "credit_card"), &context()).await;
-    let again = channel.pay(&charge("PAY_42", "credit_card"), &context()).await;
-    let inquired = channel.inquire(&payment("PAY_42"), &context()).await;
+    let order = ChannelOrder::Pay(charge("PAY_42", "credit_card"));
+    let first = channel.carry_out(&order, &context()).await;
+    let again = channel.carry_out(&order, &context()).await;
+    let inquired = channel.inquire(&order, &context()).await;
     assert_eq!((&first, &first), (&again, &inquired));
-    assert_ne!(first, channel.pay(&charge("PAY_43", "credit_card"), &context()).await);
+    let another = ChannelOrder::Pay(charge("PAY_43", "credit_card"));
+    assert_ne!(first, channel.carry_out(&another, &context()).await);
+}
+
+/// What is known of an order before it is given, of giving it, and afterwards.
+async fn given(channel: &HttpChannel, order: &ChannelOrder) -> [String; 3] {
+    let before = said(channel.inquire(order, &context()).await);
+    let given = said(channel.carry_out(order, &context()).await);
+    [before, given, said(channel.inquire(order, &context()).await)]
+}
+
+#[tokio::test]
+async fn what_is_guaranteed_is_captured_or_voided_and_what_is_taken_refunded() {
+    let sandbox = sandbox().await;
+    let channel = channel(&sandbox.base_url(), PATIENCE);
+    for id in ["PAY_42", "PAY_43"] {
+        let guarantee = Charge { capture: CaptureMode::Manual, ..charge(id, "credit_card") };
+        let guarantee = ChannelOrder::Pay(guarantee);
+        assert_eq!(given(&channel, &guarantee).await, ["not found", "done", "done"]);
+    }
+    let part = |minor| Money { minor, currency: Currency::USD };
+    let refund = |id: &str, minor| ChannelOrder::Refund {
+        payment_id: payment("PAY_42"),
+        refund_id: RefundId::parse(id).unwrap(),
+        amount: part(minor),
+    };
+    let orders = [
+        (ChannelOrder::Capture { payment_id: payment("PAY_42"), amount: part(500) }, "done"),
+        (refund("REF_1", 300), "done"),
+        (refund("REF_2", 300), "declined: amount_too_large"),
+        (ChannelOrder::Void { payment_id: payment("PAY_43") }, "done"),
+        (
+            ChannelOrder::Capture { payment_id: payment("PAY_43"), amount: part(1) },
+            "declined: not_authorized",
+        ),
+    ];
+    for (order, outcome) in orders {
+        let after = if outcome == "done" { outcome } else { "declined: declined" };
+        assert_eq!(given(&channel, &order).await, ["not found", outcome, after], "{order:?}");
+    }
 }
 
 #[tokio::test]
@@ -107,8 +147,8 @@ type Meaning = (u16, &'static str, &'static str, &'static str);
 
 const MEANINGS: &[Meaning] = &[
     // Only the status and body that belong together say that money moved or did not.
-    (201, r#"{"status":"succeeded","transaction_id":"txn_1"}"#, "paid", "unknown: status 201"),
-    (200, r#"{"status":"succeeded","transaction_id":"txn_1"}"#, "unknown: status 200", "paid"),
+    (201, r#"{"status":"succeeded","transaction_id":"txn_1"}"#, "done", "unknown: status 201"),
+    (200, r#"{"status":"succeeded","transaction_id":"txn_1"}"#, "unknown: status 200", "done"),
     (201, r#"{"status":"succeeded"}"#, NO_OUTCOME_201, NO_OUTCOME_201),
     (201, r#"{"status":"succeeded","transaction_id":"a b"}"#, NO_OUTCOME_201, NO_OUTCOME_201),
     (201, r#"{"status":"settled","transaction_id":"txn_1"}"#, NO_OUTCOME_201, NO_OUTCOME_201),

@@ -40,7 +40,7 @@ async fn recorder() -> (String, Seen, JoinSet<()>) {
 #[tokio::test]
 async fn a_charge_carries_its_key_and_its_trace() {
     let (url, seen, _server) = recorder().await;
-    assert_eq!(pay(&channel(&format!("{url}/psp/"), PATIENCE), "PAY_42", "credit_card").await, "paid");
+    assert_eq!(pay(&channel(&format!("{url}/psp/"), PATIENCE), "PAY_42", "credit_card").await, "done");
     let expected = r#"POST /psp/v1/charges
 traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 tracestate: vendor=1
@@ -130,10 +130,10 @@ async fn a_charge_on_a_connection_that_breaks_is_not_sent_again() {
     // tempted to take the connection for stale and to try another.
     let (url, requests, _server) = by_hand(&[WHOLE, "", WHOLE]).await;
     let channel = channel(&url, PATIENCE);
-    assert_eq!(pay(&channel, "PAY_1", "credit_card").await, "paid");
+    assert_eq!(pay(&channel, "PAY_1", "credit_card").await, "done");
     assert_eq!(pay(&channel, "PAY_2", "credit_card").await, "unknown: connection lost");
     assert_eq!(requests.load(Ordering::SeqCst), 2);
-    assert_eq!(pay(&channel, "PAY_2", "credit_card").await, "paid");
+    assert_eq!(pay(&channel, "PAY_2", "credit_card").await, "done");
     assert_eq!(requests.load(Ordering::SeqCst), 3);
 }
 
@@ -148,7 +148,7 @@ async fn an_answer_that_breaks_off_or_is_no_http_is_unknown() {
 
 #[tokio::test]
 async fn an_answer_is_read_up_to_64_kib() {
-    for (length, expected) in [(64 * 1024, "paid"), (64 * 1024 + 1, "unknown: answer too long")] {
+    for (length, expected) in [(64 * 1024, "done"), (64 * 1024 + 1, "unknown: answer too long")] {
         let body = format!("{}{PAID}", " ".repeat(length - PAID.len()));
         let (url, _server) = served(Router::new().fallback(|| async { (StatusCode::CREATED, body) })).await;
         assert_eq!(pay(&channel(&url, PATIENCE), "PAY_42", "credit_card").await, expected);

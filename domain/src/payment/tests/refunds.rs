@@ -140,3 +140,15 @@ fn the_id_of_a_refund_that_failed_is_not_used_again() {
         .when(start_refund("R1", usd("5.00")))
         .then_refused(PaymentError::RefundExists { refund_id: refund("R1") });
 }
+
+#[test]
+fn a_payment_has_a_bounded_number_of_refunds() {
+    let mut history = paid();
+    for number in 0..MAX_REFUNDS {
+        let id = format!("R{number}");
+        history.extend([refund_started(&id, usd("0.01")), refund_failed(&id, usd("0.01"))]);
+    }
+    given(history)
+        .when(start_refund("ONE_MORE", usd("0.01")))
+        .then_refused(PaymentError::TooManyRefunds { limit: MAX_REFUNDS });
+}

@@ -15,12 +15,19 @@ fn arrived_at(status: PaymentStatus) -> Vec<PaymentEvent> {
         PaymentStatus::Reserved => reserved(manual()),
         PaymentStatus::OutcomeUnknown => unknown(manual()),
         PaymentStatus::Authorized => then(reserved(manual()), [authorized()]),
+        PaymentStatus::Capturing => then(reserved(manual()), [authorized(), capture_started(usd("25.00"))]),
+        PaymentStatus::Voiding => then(reserved(manual()), [authorized(), void_started()]),
         PaymentStatus::Completed => then(
             reserved(manual()),
-            [authorized(), completed(usd("25.00")), refund_started(REFUND, usd("5.00"))],
+            [
+                authorized(),
+                capture_started(usd("25.00")),
+                completed(usd("25.00")),
+                refund_started(REFUND, usd("5.00")),
+            ],
         ),
         PaymentStatus::Failed => then(reserved(manual()), [failed(declined())]),
-        PaymentStatus::Voided => then(reserved(manual()), [authorized(), voided()]),
+        PaymentStatus::Voided => then(reserved(manual()), [authorized(), void_started(), voided()]),
         PaymentStatus::NeedsReview => in_review(manual()),
     }
 }
@@ -34,7 +41,9 @@ fn statuses() -> impl Iterator<Item = PaymentStatus> {
         PaymentStatus::Rejected => Some(PaymentStatus::Reserved),
         PaymentStatus::Reserved => Some(PaymentStatus::OutcomeUnknown),
         PaymentStatus::OutcomeUnknown => Some(PaymentStatus::Authorized),
-        PaymentStatus::Authorized => Some(PaymentStatus::Completed),
+        PaymentStatus::Authorized => Some(PaymentStatus::Capturing),
+        PaymentStatus::Capturing => Some(PaymentStatus::Voiding),
+        PaymentStatus::Voiding => Some(PaymentStatus::Completed),
         PaymentStatus::Completed => Some(PaymentStatus::Failed),
         PaymentStatus::Failed => Some(PaymentStatus::Voided),
         PaymentStatus::Voided => Some(PaymentStatus::NeedsReview),
@@ -54,8 +63,10 @@ fn commands() -> impl Iterator<Item = PaymentCommand> {
         C::RecordOutcomeUnknown { .. } => Some(require_review()),
         C::RequireReview { .. } => Some(resolve_review(paid_review())),
         C::ResolveReview { .. } => Some(capture(usd("25.00"))),
-        C::Capture { .. } => Some(void()),
-        C::Void { .. } => Some(start_refund(OTHER_REFUND, usd("5.00"))),
+        C::Capture { .. } => Some(confirm_captured()),
+        C::ConfirmCaptured => Some(void()),
+        C::Void { .. } => Some(confirm_voided()),
+        C::ConfirmVoided => Some(start_refund(OTHER_REFUND, usd("5.00"))),
         C::StartRefund { .. } => Some(complete_refund(REFUND)),
         C::CompleteRefund { .. } => Some(fail_refund(REFUND)),
         C::FailRefund { .. } => Some(complete_transfer()),
@@ -79,16 +90,27 @@ const fn allowed_in(status: PaymentStatus) -> &'static [&'static str] {
         }
         PaymentStatus::NeedsReview => &["require review of", "resolve the review of"],
         PaymentStatus::Authorized => &["confirm", "resolve the review of", "capture", "void"],
+        PaymentStatus::Capturing => &[
+            "confirm",
+            "decline",
+            "require review of",
+            "resolve the review of",
+            "capture",
+            "confirm the capture of",
+        ],
+        PaymentStatus::Voiding => {
+            &["confirm", "require review of", "resolve the review of", "void", "confirm the void of"]
+        }
         PaymentStatus::Completed => &[
             "confirm",
             "resolve the review of",
-            "capture",
+            "confirm the capture of",
             "refund",
             "complete a refund of",
             "fail a refund of",
         ],
         PaymentStatus::Failed => &["decline"],
-        PaymentStatus::Voided => &["resolve the review of", "void"],
+        PaymentStatus::Voided => &["confirm", "resolve the review of", "confirm the void of"],
     }
 }
 

@@ -19,7 +19,7 @@ async fn a_charge_succeeds_and_its_repeat_gets_the_same_answer() {
         [json!({
             "idempotency_key": "KEY", "payment_id": "PAY_42", "amount": "7.53",
             "currency": "USD", "status": "succeeded", "transaction_id": transaction_id,
-            "charged_times": 1, "requests": 2,
+            "charged_times": 1, "requests": 2, "captured": "7.53",
         })]
     );
 }

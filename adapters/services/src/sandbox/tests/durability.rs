@@ -12,10 +12,10 @@ use crate::sandbox::SandboxError;
 const HOST_FOLDER: &str = "SANDBOX_TEST_HOST_FOLDER";
 
 /// A folder of its own for one test, removed with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sandbox-test-{}-{number}", std::process::id());

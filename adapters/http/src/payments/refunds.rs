@@ -1,0 +1,133 @@
+//! Refunds of a payment: asking for one, reading them.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use commands::idempotency::Answer;
+use commands::saga::RefundRequest;
+use domain::payment::Refund;
+use domain::{PaymentId, RefundId, TransactionId};
+use serde::Serialize;
+
+use super::change::{amount, answer, existing, keyed_request, read, with_amount};
+use crate::answers::{Decimal, refund_status, render};
+use crate::fields::{self, Fields};
+use crate::keyed::RequestHash;
+use crate::path::{PaymentPath, PlainQuery};
+use crate::problem::{Problem, json_text};
+use crate::shared::Shared;
+use crate::{body, ids};
+
+/// A refund as it is read.
+#[derive(Serialize)]
+struct RefundView<'a> {
+    refund_id: &'a RefundId,
+    payment_id: &'a PaymentId,
+    status: &'static str,
+    transaction_id: Option<&'a TransactionId>,
+    amount: Decimal,
+    currency: &'static str,
+}
+
+#[derive(Serialize)]
+struct RefundsBody<'a> {
+    data: Vec<RefundView<'a>>,
+    has_more: bool,
+    next_cursor: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ProcessingBody<'a> {
+    refund_id: &'a RefundId,
+    payment_id: &'a PaymentId,
+    status: &'static str,
+    message: &'static str,
+}
+
+/// The payment and the refund that a path names.
+pub(crate) struct RefundPath(PaymentId, RefundId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RefundPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((payment_id, refund_id)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::bad_request("malformed_path", "The path is not UTF-8."))?;
+        Ok(Self(fields::id(&payment_id, "payment_id")?, fields::id(&refund_id, "refund_id")?))
+    }
+}
+
+/// `POST /api/v1/payments/{payment_id}/refunds`: gives a part of a payment, or all that is left, back.
+pub(crate) async fn create(
+    State(shared): State<Arc<Shared>>,
+    PaymentPath(payment_id): PaymentPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, bytes) = read(&shared, request).await?;
+    let fields = Fields::read(body::optional_json(&parts.headers, &bytes)?, &["amount", "currency"])?;
+    let (_, details) = existing(&shared, &payment_id).await?;
+    let amount = amount(&fields, &details)?;
+    let hash = with_amount(RequestHash::of("refund").text(payment_id.as_str()), amount);
+    let keyed = keyed_request(&parts, hash, &payment_id)?;
+    let refund_id =
+        RefundId::parse(&ids::time_ordered("ref_")).map_err(|error| Problem::internal(error.to_string()))?;
+    let saga = Arc::clone(&shared.api.saga);
+    let request = RefundRequest { payment_id: payment_id.clone(), refund_id: refund_id.clone(), amount };
+    let refunding = shared.run_apart(async move { saga.refund(request, keyed).await })?;
+    answer(&shared, refunding, || still_processing(&payment_id, &refund_id)).await
+}
+
+fn still_processing(payment_id: &PaymentId, refund_id: &RefundId) -> Response {
+    let body = ProcessingBody {
+        refund_id,
+        payment_id,
+        status: "processing",
+        message: "The refund is being processed. Repeat the request with the same idempotency key, or read \
+                  the refund, to get its outcome.",
+    };
+    render(&Answer { status: StatusCode::ACCEPTED.as_u16(), body: json_text(&body), position: None })
+}
+
+/// `GET /api/v1/payments/{payment_id}/refunds`: all refunds of a payment, as the log has them now.
+pub(crate) async fn list(
+    State(shared): State<Arc<Shared>>,
+    PaymentPath(payment_id): PaymentPath,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let (payment, _) = existing(&shared, &payment_id).await?;
+    let data =
+        payment.refunds.iter().map(|(refund_id, refund)| view(&payment_id, refund_id, refund)).collect();
+    // A payment has a bounded number of them, so there is one page.
+    let body = RefundsBody { data, has_more: false, next_cursor: None };
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body: json_text(&body), position: None }))
+}
+
+/// `GET /api/v1/payments/{payment_id}/refunds/{refund_id}`: as the log has it now.
+pub(crate) async fn show(
+    State(shared): State<Arc<Shared>>,
+    RefundPath(payment_id, refund_id): RefundPath,
+    _: PlainQuery,
+) -> Result<Response, Problem> {
+    let (payment, _) = existing(&shared, &payment_id).await?;
+    let refund = payment.refunds.get(&refund_id).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "refund_not_found", "The payment has no such refund.")
+            .payment(payment_id.clone())
+    })?;
+    let body = json_text(&view(&payment_id, &refund_id, refund));
+    Ok(render(&Answer { status: StatusCode::OK.as_u16(), body, position: None }))
+}
+
+fn view<'a>(payment_id: &'a PaymentId, refund_id: &'a RefundId, refund: &'a Refund) -> RefundView<'a> {
+    RefundView {
+        refund_id,
+        payment_id,
+        status: refund_status(refund),
+        transaction_id: refund.transaction_id.as_ref(),
+        amount: Decimal(refund.amount),
+        currency: refund.amount.currency.code(),
+    }
+}
