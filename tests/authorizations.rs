@@ -101,7 +101,10 @@ async fn an_authorization_expires_and_releases_its_hold() {
     let story = scene.client.get("/api/v1/payments/p/events").await;
     let started = story.body["data"].as_array().unwrap().iter().find(|event| event["type"] == "VoidStarted");
     let started = started.unwrap();
-    assert_eq!((&started["actor"], &started["payload"]["reason"]), (&json!("saga:expiry"), &json!("expired")));
+    assert_eq!(
+        (&started["actor"], &started["payload"]["reason"]),
+        (&json!("saga:expiry"), &json!("expired"))
+    );
     assert_eq!(scene.charge("p").await.unwrap()["status"], "voided");
     scene.end_settled().await;
 }

@@ -186,7 +186,7 @@ fn every_problem_is_answered_by_an_operation_or_told_at_the_beginning() {
     }
     let about = document["info"]["description"].as_str().unwrap();
     // Refusals of the domain that no request can lead to: the saga's steps do not offend.
-    let unreachable = ["hold_exists", "hold_not_found", "capture_too_large", "account_not_empty"];
+    let unreachable = ["hold_exists", "hold_not_found", "refund_conflict", "system_account"];
     let lost: Vec<_> = KINDS
         .iter()
         .map(|kind| kind.name)
