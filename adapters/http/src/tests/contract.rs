@@ -141,7 +141,7 @@ fn made_in(source: &str) -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for maker in makers {
         for call in source.split(maker).skip(1) {
-            let call = call.trim_start();
+            let call = call.trim_start().trim_start_matches("axum::http::");
             let call = match call.strip_prefix("StatusCode::") {
                 Some(rest) => rest.split_once(',').map_or("", |(_, rest)| rest).trim_start(),
                 None => call,
