@@ -17,7 +17,7 @@ const SETTINGS: &[(&str, &str)] = &[("PAYMENTS_WEBHOOKS__ALLOWED_NETWORKS", r#"[
 /// Where the page's engine is.
 const HERE: &str = "localhost:8080";
 /// What an answer names and a later command uses, as the variable of its name in capitals.
-const NAMED: [&str; 4] = ["delivery_id", "endpoint_id", "event_id", "trace_id"];
+const NAMED: [&str; 5] = ["delivery_id", "endpoint_id", "event_id", "refund_id", "trace_id"];
 
 /// A command of the page, and what it says that is answered.
 struct Call {

@@ -5,8 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::files::root;
+use crate::support::parts::tool;
 use crate::support::webhooks::{self, EAGER, register};
-use crate::support::{Payment, Scene, eventually};
+use crate::support::{Client, Payment, Scene, eventually};
 
 /// Of each operation; the document has some 30. One worker asks: with several, the order is another each time, and
 /// the library that makes the examples has fallen over itself.
@@ -101,6 +102,24 @@ async fn the_engine_answers_as_its_document_says() {
         panic!("the engine does not answer as its document says:\n{report}");
     }
     // All that was asked has left the books in order.
+    scene.settled().await;
+    scene.end().await;
+}
+
+/// Whoever asks without the key, or with another one, must be refused: schemathesis tries that, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_answers_a_caller_with_a_key_as_its_document_says() {
+    let scene = Scene::start_with("contract-key", &[("PAYMENTS_HTTP__AUTHENTICATION", "required")]);
+    let create = ["keys", "create", "--caller", "shop", "--scope", "read,write,operate"];
+    let (status, key, said) = tool(&scene.database_url(), &create);
+    assert_eq!(status, Some(0), "{said}");
+    let key = key.trim();
+    let client = Client::with_key(scene.url(), key);
+    let account = client.funded("USER_7", "1000.00").await;
+    assert_eq!(client.pay(&Payment::of("USER_7", "PAY_42", "7.53")).await.status, 201);
+    if let Err(report) = ask_everything(&scene, &[("AccountId", &account)], Some(key)).await {
+        panic!("the engine does not answer as its document says:\n{}", report.replace(key, "***"));
+    }
     scene.settled().await;
     scene.end().await;
 }

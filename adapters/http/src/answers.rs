@@ -22,7 +22,7 @@ use crate::openapi::values;
 use crate::path::account_not_found;
 use crate::problem::{PROBLEM_JSON, Problem, json_text};
 
-mod changes;
+pub(crate) mod changes;
 
 pub(crate) use changes::refund_status;
 

@@ -5,34 +5,53 @@ use commands::idempotency::Answer;
 use domain::payment::{PaymentStatus, Refund, RefundStatus};
 use domain::{Account, Money, Payment, PaymentError, PaymentId, RefundId, TransactionId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Balance, Decimal, balance, capitalized, client_status, failed, problem};
+use crate::openapi::values;
 use crate::payments::payment_not_found;
 use crate::problem::{Problem, json_text};
 
-#[derive(Serialize)]
-struct ChangedBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChangedBody<'a> {
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::PaymentState)]
     status: &'a str,
+    #[schema(value_type = Option<values::TransactionId>, required)]
     transaction_id: Option<&'a TransactionId>,
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
+    /// `null` where nothing was captured.
+    #[schema(required)]
     captured: Option<Decimal>,
+    /// For a person.
     message: &'a str,
+    /// The payer's account behind it, where it is told.
+    #[schema(required)]
     balance: Option<Balance<'a>>,
 }
 
-#[derive(Serialize)]
-struct RefundBody<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RefundBody<'a> {
+    #[schema(value_type = values::RefundId)]
     refund_id: &'a RefundId,
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::RefundState)]
     status: &'static str,
+    #[schema(value_type = Option<values::TransactionId>, required)]
     transaction_id: Option<&'a TransactionId>,
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
     /// What may still be refunded.
     refundable: Decimal,
+    /// For a person.
     message: &'static str,
+    /// The payer's account behind it.
+    #[schema(required)]
     balance: Option<Balance<'a>>,
 }
 

@@ -44,6 +44,68 @@ pub(super) fn payment() -> Value {
     })
 }
 
+pub(super) fn captured() -> Value {
+    json!({
+        "payment_id": "PAY_42", "status": "completed", "transaction_id": "txn_7c9e6679", "amount": "7.53",
+        "currency": "USD", "captured": "5.00", "message": "The payment is captured.",
+        "balance": {
+            "account_id": ACCOUNT, "posted": "95.00", "held": "0.00", "available": "95.00", "currency": "USD",
+        },
+        "position": 12,
+    })
+}
+
+pub(super) fn voided() -> Value {
+    let mut voided = captured();
+    voided["status"] = "voided".into();
+    voided["captured"] = Value::Null;
+    voided["message"] = "The authorization is given up; nothing was taken.".into();
+    voided
+}
+
+pub(super) fn reviewed() -> Value {
+    let mut reviewed = captured();
+    reviewed["message"] = "The review is resolved.".into();
+    reviewed["balance"] = Value::Null;
+    reviewed
+}
+
+pub(super) fn transferred() -> Value {
+    let mut transferred = payment_made();
+    transferred["transaction_id"] = Value::Null;
+    transferred
+}
+
+pub(super) fn refund_processing() -> Value {
+    json!({
+        "refund_id": "ref_019ab3c4d5e67f8091a2b3c4d5e6f708", "payment_id": "PAY_42", "status": "processing",
+        "message": "The refund is being processed. Repeat the request with the same idempotency key, or read the \
+                    refund, to get its outcome.",
+    })
+}
+
+pub(super) fn refund_made() -> Value {
+    let mut refund = refund();
+    refund["refundable"] = "4.53".into();
+    refund["message"] = "The amount is back on the payer's account.".into();
+    refund["balance"] = json!({
+        "account_id": ACCOUNT, "posted": "95.47", "held": "0.00", "available": "95.47", "currency": "USD",
+    });
+    refund["position"] = 13.into();
+    refund
+}
+
+pub(super) fn refund() -> Value {
+    json!({
+        "refund_id": "ref_019ab3c4d5e67f8091a2b3c4d5e6f708", "payment_id": "PAY_42", "status": "completed",
+        "transaction_id": "txn_7c9e6679", "amount": "3.00", "currency": "USD",
+    })
+}
+
+pub(super) fn refunds() -> Value {
+    json!({ "data": [refund()], "has_more": false, "next_cursor": null })
+}
+
 pub(super) fn payments() -> Value {
     let mut payment = payment();
     if let Some(payment) = payment.as_object_mut() {

@@ -8,6 +8,7 @@ use super::operation::reference;
 pub(super) fn parameters() -> Value {
     json!({
         "payment_id": in_path("payment_id", "PaymentId"),
+        "refund_id": in_path("refund_id", "RefundId"),
         "account_id": in_path("account_id", "AccountId"),
         "endpoint_id": in_path("endpoint_id", "EndpointId"),
         "delivery_id": in_path("delivery_id", "DeliveryId"),

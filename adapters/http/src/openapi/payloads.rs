@@ -19,7 +19,9 @@ fn fields_of(event: &str) -> Vec<(&'static str, Value)> {
         "HoldCaptured" => {
             vec![("payment_id", is("PaymentId")), ("amount", money()), ("released", money())]
         }
-        "FundsCredited" | "FundsDebited" => vec![("posting_id", is("PostingId")), ("amount", money())],
+        "FundsCredited" | "FundsDebited" => {
+            vec![("posting_id", is("PostingId")), ("amount", money()), ("payment_id?", is("PaymentId"))]
+        }
         "AccountFrozen" | "ChannelOutcomeUnknown" | "PaymentVoided" | "ReviewRequired" => {
             vec![("reason", text())]
         }
@@ -29,7 +31,7 @@ fn fields_of(event: &str) -> Vec<(&'static str, Value)> {
             ("payer", is("AccountId")),
             ("amount", money()),
             ("route", route()),
-            ("requester", object(&[("caller", text()), ("idempotency_key", text())])),
+            ("requester", requester()),
             ("metadata?", is("Metadata")),
         ],
         "RiskAssessed" => vec![("assessment", assessment())],
@@ -38,11 +40,15 @@ fn fields_of(event: &str) -> Vec<(&'static str, Value)> {
         "PaymentAuthorized" => vec![("transaction_id", is("TransactionId"))],
         "PaymentCompleted" => vec![("transaction_id?", is("TransactionId")), ("captured", money())],
         "PaymentFailed" => vec![("reason", failure())],
-        "RefundStarted" => vec![("refund_id", is("AnyId")), ("amount", money())],
-        "RefundCompleted" => {
-            vec![("refund_id", is("AnyId")), ("amount", money()), ("transaction_id", is("TransactionId"))]
+        "CaptureStarted" => vec![("amount", money()), ("requester", requester())],
+        "VoidStarted" => vec![("reason", text()), ("requester?", requester())],
+        "RefundStarted" => {
+            vec![("refund_id", is("RefundId")), ("amount", money()), ("requester?", requester())]
         }
-        "RefundFailed" => vec![("refund_id", is("AnyId")), ("amount", money()), ("reason", text())],
+        "RefundCompleted" => {
+            vec![("refund_id", is("RefundId")), ("amount", money()), ("transaction_id", is("TransactionId"))]
+        }
+        "RefundFailed" => vec![("refund_id", is("RefundId")), ("amount", money()), ("reason", text())],
         "ReviewResolved" => vec![("outcome", outcome()), ("operator", text()), ("reason", text())],
         // Its name says it all.
         _ => vec![],
@@ -91,6 +97,10 @@ fn score() -> Value {
 
 fn one_of(kinds: &[Value]) -> Value {
     json!({ "oneOf": kinds })
+}
+
+fn requester() -> Value {
+    object(&[("caller", text()), ("idempotency_key", text())])
 }
 
 fn owner() -> Value {

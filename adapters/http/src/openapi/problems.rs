@@ -95,6 +95,7 @@ pub(crate) const KINDS: &[Kind] = &[
         "There is no such payment.",
         "Correct the id. A payment whose request was never answered can be repeated with its key.",
     ),
+    kind(404, "refund_not_found", "", "The payment has no such refund.", "Correct the id."),
     kind(404, "webhook_not_found", "", "There is no such webhook.", "Correct the id, or register it."),
     kind(
         405,
@@ -134,11 +135,20 @@ pub(crate) const KINDS: &[Kind] = &[
     ),
     kind(
         409,
+        "not_in_review",
+        "",
+        "The payment is completed: there is nothing to resolve.",
+        "Read the payment.",
+    ),
+    kind(409, "refund_conflict", "", "There is such a refund already.", "Read the payment's refunds."),
+    kind(
+        409,
         "request_in_flight",
         "",
         "A request with this idempotency key is still being processed. Repeat it to get its answer.",
         AGAIN,
     ),
+    kind(409, "review_conflict", "", "The payment has ended otherwise.", "Read the payment."),
     kind(
         409,
         "webhook_not_enabled",
@@ -146,6 +156,7 @@ pub(crate) const KINDS: &[Kind] = &[
         "The webhook of this delivery is disabled or deleted. Enable it by PATCH first.",
         "Enable the webhook, then send again.",
     ),
+    kind(409, "wrong_payment_status", "", "Cannot capture a payment that is completed.", "Read the payment."),
     kind(413, "body_too_large", "", "The body is larger than 65536 bytes.", "Send less."),
     kind(
         414,
@@ -294,10 +305,45 @@ pub(crate) const KINDS: &[Kind] = &[
     kind(422, "out_of_range", "limit", "`limit` must be 1 to 1000.", CORRECT),
     kind(
         422,
+        "payee_cannot_receive",
+        "",
+        "The account that the transfer is for cannot take the amount. Nothing was moved.",
+        "Transfer less.",
+    ),
+    kind(
+        422,
+        "payee_closed",
+        "",
+        "The account that the transfer is for is closed. Nothing was moved.",
+        "Ask whom it is for.",
+    ),
+    kind(
+        422,
+        "payee_not_found",
+        "",
+        "Whom the transfer is for has no account in this currency. Nothing was moved.",
+        "Open the account.",
+    ),
+    kind(
+        422,
         "position_not_reached",
         "min_position",
         "The log has not reached this position.",
         "Ask by a position that an answer of this engine named.",
+    ),
+    kind(
+        422,
+        "refund_declined",
+        "",
+        "The payment channel declined the refund; nothing was moved.",
+        "Pay it back by another way.",
+    ),
+    kind(
+        422,
+        "refund_too_large",
+        "amount",
+        "Refund of USD 8.00 exceeds the USD 7.53 left to refund.",
+        "Refund at most what is left.",
     ),
     kind(422, "repeated_parameter", "limit", "The parameter `limit` is given twice.", CORRECT),
     kind(
@@ -315,7 +361,16 @@ pub(crate) const KINDS: &[Kind] = &[
         "Do not repeat it.",
     ),
     kind(422, "too_long", "reference", "`reference` must be at most 256 characters.", CORRECT),
+    kind(422, "same_user", "to_user_id", "`to_user_id` must be another user than `from_user_id`.", CORRECT),
+    kind(422, "system_account", "", "The account is the engine's own.", "Use a user's account."),
     kind(422, "too_many_entries", "metadata", "`metadata` must have at most 20 entries.", CORRECT),
+    kind(
+        422,
+        "too_many_refunds",
+        "",
+        "The payment has as many refunds as it can have.",
+        "Refund what is left by another way.",
+    ),
     kind(
         422,
         "too_many_webhooks",
@@ -323,6 +378,7 @@ pub(crate) const KINDS: &[Kind] = &[
         "There are 100 webhooks already; delete one that is not needed.",
         "Delete one.",
     ),
+    kind(422, "transfer_not_refundable", "", "A transfer cannot be refunded.", "Transfer it back."),
     kind(
         422,
         "unknown_field",
@@ -373,6 +429,21 @@ pub(crate) const KINDS: &[Kind] = &[
     ),
     kind(
         503,
+        "channel_unavailable",
+        "",
+        "The payment channel does not answer now; nothing was begun. Repeat the request with the same \
+        idempotency key.",
+        AGAIN,
+    ),
+    kind(
+        503,
+        "key_set_unavailable",
+        "",
+        "The keys that tokens are signed by cannot be read now, so nobody can tell whose this is.",
+        AGAIN,
+    ),
+    kind(
+        503,
         "risk_unavailable",
         "",
         "The risk service cannot answer, and the amount is too large to go on without it. Nothing \
@@ -404,6 +475,7 @@ pub(super) const ANY: &[&str] = &[
     "internal_error",
     "key_expired",
     "key_revoked",
+    "key_set_unavailable",
     "overloaded",
     "rate_limited",
     "token_expired",

@@ -41,9 +41,11 @@ pub(super) enum Kind {
     Url,
     /// Names of events.
     Events,
+    /// What an operator found out.
+    Outcome,
 }
 
-use Kind::{Events, Key, Method, Url, Value as Is, Words};
+use Kind::{Events, Key, Method, Outcome, Url, Value as Is, Words};
 use Need::{Optional, Required};
 
 pub(super) const PAYMENT: Request = Request {
@@ -57,6 +59,38 @@ pub(super) const PAYMENT: Request = Request {
         Field("payment_method", Required, Method),
         Field("idempotency_key", Optional, Key),
         Field("capture", Optional, Is("Capture")),
+        Field("metadata", Optional, Is("Metadata")),
+    ],
+    must_be_sent: false,
+};
+
+pub(super) const PART: Request = Request {
+    name: "PaymentPart",
+    description: "How much; all that is left where no amount is given. A currency must be the payment's.",
+    fields: &[Field("amount", Optional, Is("AmountToMove")), Field("currency", Optional, Is("Currency"))],
+    must_be_sent: false,
+};
+
+pub(super) const REVIEW: Request = Request {
+    name: "Review",
+    description: "What the payment channel did, and how you know. Its transaction, where it was paid and is known.",
+    fields: &[
+        Field("outcome", Required, Outcome),
+        Field("transaction_id", Optional, Is("TransactionId")),
+        Field("reason", Required, Words(256)),
+    ],
+    must_be_sent: false,
+};
+
+pub(super) const TRANSFER: Request = Request {
+    name: "TransferRequest",
+    description: "An amount from one user to another.",
+    fields: &[
+        Field("payment_id", Optional, Is("PaymentId")),
+        Field("from_user_id", Required, Is("UserId")),
+        Field("to_user_id", Required, Is("UserId")),
+        Field("amount", Required, Is("AmountToMove")),
+        Field("currency", Required, Is("Currency")),
         Field("metadata", Optional, Is("Metadata")),
     ],
     must_be_sent: false,
@@ -157,6 +191,7 @@ impl Kind {
                 "examples": ["credit_card"],
             }),
             Key => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" }),
+            Outcome => json!({ "type": "string", "enum": ["paid", "not_paid"] }),
             Url => json!({
                 "type": "string", "format": "uri", "maxLength": 2048, "examples": ["https://shop.example/hooks"],
             }),

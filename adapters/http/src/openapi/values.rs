@@ -57,6 +57,7 @@ values! {
     PostingId = id("One movement of money: `dep_...`, `wd_...`, or the payment's own id.",
         "dep_019ab3c4d5e67f8091a2b3c4d5e6f708");
     TransactionId = id("The charge at the payment channel.", "txn_7c9e6679");
+    RefundId = id("A refund: `ref_` and 32 hexadecimal digits.", "ref_019ab3c4d5e67f8091a2b3c4d5e6f708");
     EndpointId = matching("A webhook: `whe_` and 32 hexadecimal digits.",
         "^whe_[0-9a-f]{32}$", "whe_019ab3c4d5e67f8091a2b3c4d5e6f708");
     DeliveryId = matching("One event for one webhook: `whd_` and a number.", "^whd_[1-9][0-9]*$", "whd_17");
@@ -80,6 +81,7 @@ values! {
     Currency = one_of("An ISO 4217 currency that can be paid in.", &currencies());
     AmountToMove = amount_to_move();
     PaymentState = one_of("`processing` until the outcome is known.", &client_statuses());
+    RefundState = one_of("`processing` until the channel has answered.", &["processing", "completed", "failed"]);
     PaymentStep = one_of("Where the engine is with the payment. Depend on `status`.",
         &PaymentStatus::ALL.map(PaymentStatus::name));
     AccountState = one_of("Whether money may leave (`active`), only come in (`frozen`), or neither (`closed`).",

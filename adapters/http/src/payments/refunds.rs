@@ -11,39 +11,54 @@ use commands::saga::RefundRequest;
 use domain::payment::Refund;
 use domain::{PaymentId, RefundId, TransactionId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::change::{amount, answer, existing, keyed_request, read, with_amount};
 use crate::answers::{Decimal, refund_status, render};
 use crate::fields::{self, Fields};
 use crate::keyed::RequestHash;
+use crate::openapi::values;
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{Problem, json_text};
 use crate::shared::Shared;
 use crate::{body, gate, ids};
 
 /// A refund as it is read.
-#[derive(Serialize)]
-struct RefundView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refund)]
+pub(crate) struct RefundView<'a> {
+    #[schema(value_type = values::RefundId)]
     refund_id: &'a RefundId,
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::RefundState)]
     status: &'static str,
+    #[schema(value_type = Option<values::TransactionId>, required)]
     transaction_id: Option<&'a TransactionId>,
     amount: Decimal,
+    #[schema(value_type = values::Currency)]
     currency: &'static str,
 }
 
-#[derive(Serialize)]
-struct RefundsBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RefundPage)]
+pub(crate) struct RefundsBody<'a> {
     data: Vec<RefundView<'a>>,
     has_more: bool,
+    #[schema(required)]
     next_cursor: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ProcessingBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RefundProcessing)]
+pub(crate) struct ProcessingBody<'a> {
+    #[schema(value_type = values::RefundId)]
     refund_id: &'a RefundId,
+    #[schema(value_type = values::PaymentId)]
     payment_id: &'a PaymentId,
+    #[schema(value_type = values::RefundState)]
     status: &'static str,
+    /// For a person.
     message: &'static str,
 }
 

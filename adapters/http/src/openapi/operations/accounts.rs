@@ -12,15 +12,28 @@ use crate::reading::Page;
 
 const TAG: &str = "Accounts";
 
+fn close(account: &Body) -> Operation {
+    let path = "/api/v1/accounts/{account_id}/close";
+    post(path, "closeAccount", Scope::Operate, "Close an empty account for good")
+        .of(TAG)
+        .takes(&requests::NOTHING, &json!({}))
+        .answers(200, "Nothing can be booked on it any more.", account, &examples::account())
+        .problems(&[ID_IN_PATH, ACCOUNT, &["account_not_empty"]])
+}
+
 pub(super) fn all() -> Vec<Operation> {
     let account = Body::positioned_where_changed::<AccountBody<'_>>("Account");
+    [movements(&account), states(&account)].into_iter().flatten().collect()
+}
+
+fn movements(account: &Body) -> Vec<Operation> {
     let entries = Body::named::<Page<EntryView<'_>>>("EntryPage").with::<EntryView<'_>>();
     let movement = json!({ "amount": "100.00", "currency": "USD", "reference": "wire 17" });
     vec![
         post("/api/v1/accounts", "openAccount", Scope::Write, "Open a user's account")
             .of(TAG)
             .takes(&requests::OPENING, &json!({ "user_id": "USER_7", "currency": "USD" }))
-            .answers(201, "It is open.", &account, &examples::account())
+            .answers(201, "It is open.", account, &examples::account())
             .problems(&[FIELDS, &["account_already_open", "contended", "invalid_currency", "invalid_id"]]),
         get(
             "/api/v1/accounts/{account_id}",
@@ -31,7 +44,7 @@ pub(super) fn all() -> Vec<Operation> {
         .of(TAG)
         .query(&["position", "as_of"])
         .waits()
-        .answers(200, "Its balance.", &account, &examples::account_read())
+        .answers(200, "Its balance.", account, &examples::account_read())
         .problems(&[ID_IN_PATH, &["account_not_found", "conflicting_parameters"]]),
         get(
             "/api/v1/accounts/{account_id}/entries",
@@ -48,7 +61,7 @@ pub(super) fn all() -> Vec<Operation> {
         post("/api/v1/accounts/{account_id}/deposits", "deposit", Scope::Write, "Deposit to an account")
             .of(TAG)
             .takes(&requests::MOVEMENT, &movement)
-            .answers(201, "The account behind it.", &account, &examples::account())
+            .answers(201, "The account behind it.", account, &examples::account())
             .problems(&[ID_IN_PATH, AMOUNT, FIELDS, ACCOUNT, &["balance_overflow", "currency_mismatch"]]),
         post(
             "/api/v1/accounts/{account_id}/withdrawals",
@@ -58,7 +71,7 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .of(TAG)
         .takes(&requests::MOVEMENT, &movement)
-        .answers(201, "The account behind it.", &account, &examples::account())
+        .answers(201, "The account behind it.", account, &examples::account())
         .problems(&[ID_IN_PATH, AMOUNT, FIELDS, ACCOUNT])
         .problems(&[&[
             "account_frozen",
@@ -66,11 +79,16 @@ pub(super) fn all() -> Vec<Operation> {
             "currency_mismatch",
             "insufficient_funds",
         ]]),
+    ]
+}
+
+fn states(account: &Body) -> Vec<Operation> {
+    vec![
         post("/api/v1/accounts/{account_id}/freeze", "freezeAccount", Scope::Operate, "Freeze an account")
             .of(TAG)
             .says("Money may come in, and none leaves.")
             .takes(&requests::FREEZING, &json!({ "reason": "reported as stolen" }))
-            .answers(200, "It is frozen.", &account, &examples::account())
+            .answers(200, "It is frozen.", account, &examples::account())
             .problems(&[ID_IN_PATH, FIELDS, ACCOUNT]),
         post(
             "/api/v1/accounts/{account_id}/unfreeze",
@@ -80,7 +98,8 @@ pub(super) fn all() -> Vec<Operation> {
         )
         .of(TAG)
         .takes(&requests::NOTHING, &json!({}))
-        .answers(200, "Money may leave again.", &account, &examples::account())
+        .answers(200, "Money may leave again.", account, &examples::account())
         .problems(&[ID_IN_PATH, ACCOUNT]),
+        close(account),
     ]
 }

@@ -16,6 +16,7 @@ const MAKING: &[&str] = &[
     "account_frozen",
     "card_number",
     "channel_declined",
+    "channel_unavailable",
     "contended",
     "idempotency_key_mismatch",
     "insufficient_funds",
