@@ -209,7 +209,8 @@ pub(super) fn deliveries() -> Value {
 
 pub(super) fn ready() -> Value {
     let projection = json!({ "name": "account_balances", "position": 9, "lag": 0, "lag_ms": 0 });
-    json!({ "status": "ready", "database": "up", "projections": [projection] })
+    let services = ["risk", "channel"].map(|name| json!({ "name": name, "breaker": "closed" }));
+    json!({ "status": "ready", "database": "up", "projections": [projection], "services": services })
 }
 
 /// A page of a read model.
