@@ -27,6 +27,7 @@ mod kafka_secured;
 mod kubernetes;
 mod layers;
 mod notifier_kafka;
+mod overload;
 mod point_in_time;
 mod postgres_crash;
 mod private_cluster;

@@ -12,6 +12,8 @@ end
 
 function init(args)
   run, users, pause, count, refused = args[1], tonumber(args[2]), tonumber(args[3] or "0"), 0, 0
+  -- What is given by -H, a key for instance, goes with each request.
+  headers = { ["Content-Type"] = "application/json", ["Authorization"] = wrk.headers["Authorization"] }
   math.randomseed(number * 7919 + os.time())
 end
 
@@ -21,7 +23,7 @@ function request()
   local body = string.format(
     '{"payment_id":"%s","user_id":"USER_%d","amount":%.2f,"currency":"USD","payment_method":"credit_card","idempotency_key":"%s"}',
     id, math.random(0, users - 1), math.random(1, 1000) / 100, id)
-  return wrk.format("POST", "/api/v1/payment", { ["Content-Type"] = "application/json" }, body)
+  return wrk.format("POST", "/api/v1/payment", headers, body)
 end
 
 function delay()

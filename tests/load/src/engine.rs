@@ -21,6 +21,8 @@ pub(crate) struct Engine {
     pub(crate) process: Child,
     pub(crate) url: String,
     pub(crate) data: Arc<TempDir>,
+    /// What the load says who it is by, where the engine asks.
+    pub(crate) key: Option<String>,
 }
 
 impl Engine {
@@ -43,7 +45,7 @@ impl Engine {
         let output = process.stdout.take().ok_or("the engine has no stdout")?;
         for line in BufReader::new(output).lines() {
             if let Some(url) = line?.strip_prefix("ready ") {
-                return Ok(Self { process, url: url.to_owned(), data });
+                return Ok(Self { process, url: url.to_owned(), data, key: None });
             }
         }
         Err("the engine ended before it was ready; its log is above".into())

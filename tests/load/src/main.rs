@@ -8,6 +8,7 @@ mod broker;
 mod cluster;
 mod engine;
 mod fill;
+mod gateway;
 mod kafka_lag;
 mod lag;
 mod payments;

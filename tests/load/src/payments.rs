@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use adapter_postgres::database::Database;
 use adapter_postgres::embedded::EmbeddedPostgres;
@@ -12,6 +13,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::Failure;
 use crate::engine::{Engine, seed};
+use crate::gateway;
 use crate::report::{Report, grouped, ratio};
 use crate::wrk::{Load, Run, measure};
 
@@ -30,6 +32,9 @@ pub(crate) struct PaymentsArguments {
     /// Only the payments, for a profiler: no pgbench beside them.
     #[arg(long)]
     alone: bool,
+    /// Only what the gateway costs.
+    #[arg(long)]
+    only_gateway: bool,
 }
 
 impl PaymentsArguments {
@@ -44,6 +49,10 @@ pub(crate) async fn run(options: &PaymentsArguments) -> Result<Report, Failure> 
     let database_url = EmbeddedPostgres::database_url_for(engine.data.path())?;
     let database = Database::connect(&database_url, 8).await?;
     seed(&database, options.users).await?;
+    if options.only_gateway {
+        age(&database_url, engine.data.path()).await?;
+        return guarded(engine, options, Report::new("payments: what the gateway costs")).await;
+    }
     if !options.alone {
         pgbench(&database_url, &["-i", "-s", "50", "-q"])?;
     }
@@ -57,9 +66,27 @@ pub(crate) async fn run(options: &PaymentsArguments) -> Result<Report, Failure> 
         at_400.push(measure(&engine, &database, &options.run(400, round)).await?);
     }
     let rss_mb = engine.rss_mb()?;
-    engine.stop()?;
     let tps = tps.iter().sum::<u64>() / u64::try_from(tps.len().max(1))?;
-    Ok(report(&mean(&at_64), &mean(&at_400), tps, rss_mb))
+    let report = report(&mean(&at_64), &mean(&at_400), tps, rss_mb);
+    if options.alone {
+        engine.stop()?;
+        return Ok(report);
+    }
+    guarded(engine, options, report).await
+}
+
+/// Adds what the gateway costs, on the folder of an engine that is stopped for it.
+async fn guarded(engine: Engine, options: &PaymentsArguments, mut report: Report) -> Result<Report, Failure> {
+    let data = Arc::clone(&engine.data);
+    engine.stop()?;
+    let loads = gateway::compare(&data, options.users, options.seconds, options.rounds).await?;
+    let [off, on] = loads.map(|loads| mean(&loads));
+    for (name, load) in [("without keys and rates", off), ("with keys and rates", on)] {
+        let detail = format!("64 connections, p99 {} ms, engine {} us", millis(load.p99_us), load.engine_us);
+        report.row(name, grouped(load.payments_per_s), detail);
+    }
+    report.key("gateway_on_vs_off", ratio(on.payments_per_s, off.payments_per_s));
+    Ok(report)
 }
 
 fn report(at_64: &Load, at_400: &Load, tps: u64, rss_mb: u64) -> Report {

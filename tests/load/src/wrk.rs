@@ -44,6 +44,7 @@ pub(crate) async fn measure(engine: &Engine, database: &Database, run: &Run) -> 
     let output = Command::new("wrk")
         .args(["-t2", &format!("-c{}", run.connections), &format!("-d{}s", run.seconds), "--latency", "-s"])
         .arg(script)
+        .args(engine.key.iter().flat_map(|key| ["-H".to_owned(), format!("Authorization: Bearer {key}")]))
         .arg(&engine.url)
         .args(["--", &run.name, &run.users.to_string(), &run.pause_ms.to_string()])
         .output()
