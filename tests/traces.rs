@@ -230,3 +230,34 @@ async fn an_attempt_to_notify_leads_back_to_the_event() {
     assert_eq!(statuses, ["200", "500"].map(str::to_owned).into());
     scene.stopped();
 }
+
+/// Each layer has a time limit of its own, shorter than that of the layer around it.
+#[tokio::test(flavor = "multi_thread")]
+async fn which_time_limit_was_over_is_told_by_the_span_that_waited() {
+    let collector = Collector::start().await;
+    let limits = [
+        ("PAYMENTS_SERVICES__RISK_TIMEOUT_MS", "100"),
+        ("PAYMENTS_SERVICES__CHANNEL_TIMEOUT_MS", "300"),
+        ("PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS", "1000"),
+    ];
+    let scene = Scene::start_with("traces-late", &[&limits[..], &collector.settings()].concat());
+    scene.account("alice", "USD", "100.00").await;
+    scene.sandbox_behaves(&json!({ "risk_stalled": true, "stalled": true })).await;
+    let paid = pay_in_a_trace(&scene, "late", true).await;
+    assert_eq!(paid["status"], "processing", "{paid}");
+    scene.sandbox_behaves(&json!({})).await;
+    for (span, kind) in [
+        ("risk.check", "timeout"),
+        ("channel.pay", "timeout"),
+        ("channel.inquire", "timeout"),
+        ("POST /api/v1/payments", "payment_timeout"),
+    ] {
+        eventually(span, async || {
+            let spans = collector.of_trace(CALLERS_TRACE);
+            spans.iter().any(|found| found.name == span && found.says("error.type") == kind)
+        })
+        .await;
+    }
+    scene.client.settled("late", Duration::from_secs(20)).await;
+    scene.end_settled().await;
+}

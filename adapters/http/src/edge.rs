@@ -118,9 +118,24 @@ fn span(request: &Request) -> Span {
 fn record(span: &Span, response: &Response) {
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());
+    let late = response.extensions().get().map(|TimedOut(limit)| *limit);
+    if let Some(kind) = late.or(status.is_server_error().then(|| status.as_str())) {
+        span.record("error.type", kind);
+    }
     if status.is_server_error() {
-        span.record("error.type", status.as_str());
         span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Which time limit of ours was over before the answer was there; an extension of the response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimedOut(pub(crate) &'static str);
+
+impl TimedOut {
+    /// The same response, of which the span tells the limit.
+    pub(crate) fn tell(self, mut response: Response) -> Response {
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
@@ -150,9 +165,14 @@ async fn within_limits(shared: &Shared, request: Request, next: Next) -> Respons
     };
     match tokio::time::timeout(request_timeout, served).await {
         Ok(response) => response,
-        Err(_) if changes => problem::outcome_unknown().into_response(),
-        Err(_) => Problem::unavailable("timed_out", "The answer took too long. Repeat the request.", 1)
-            .into_response(),
+        Err(_) => {
+            let problem = if changes {
+                problem::outcome_unknown()
+            } else {
+                Problem::unavailable("timed_out", "The answer took too long. Repeat the request.", 1)
+            };
+            TimedOut("request_timeout").tell(problem.into_response())
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answers::{Decimal, client_status, failure_detail, processing, render, respond};
+use crate::edge::TimedOut;
 use crate::fields::Fields;
 use crate::keyed::{self, RequestHash};
 use crate::openapi::values;
@@ -153,7 +154,7 @@ async fn still_processing(
     }
     let mut response = render(&processing(payment_id, stored.position));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    Ok(response)
+    Ok(TimedOut("payment_timeout").tell(response))
 }
 
 /// A payment as it is read.

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::payment_not_found;
 use crate::answers::{processing, render, respond};
 use crate::body;
+use crate::edge::TimedOut;
 use crate::fields::Fields;
 use crate::keyed::{self, RequestHash};
 use crate::path::PaymentPath;
@@ -129,7 +130,7 @@ pub(crate) async fn answer(
         Err(_) => {
             let mut response = still_processing();
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            Ok(response)
+            Ok(TimedOut("payment_timeout").tell(response))
         }
     }
 }

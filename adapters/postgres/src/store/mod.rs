@@ -324,8 +324,9 @@ impl EventStore for PostgresEventStore {
         let context = unit.context.within(&span);
         let executing = self.execute_within(Unit { context, ..unit }).instrument(span.clone());
         let executed = tokio::time::timeout(self.settings.timeout, executing).await;
+        let late = executed.is_err().then_some("timeout");
         let executed = executed.unwrap_or(Err(StoreError::OutcomeUnknown));
-        if let Some(kind) = executed.as_ref().err().and_then(failure) {
+        if let Some(kind) = late.or(executed.as_ref().err().and_then(failure)) {
             meters::failed("event_store");
             span.record("error.type", kind);
             span.record("otel.status_code", "ERROR");
