@@ -83,9 +83,9 @@ fn a_file_that_is_wrong_is_named_at_start() {
     let [certificate, key] = authority.write_server(folder.path());
     let nowhere = folder.path().join("nowhere.pem");
     for (certificate_file, key_file, said) in [
-        (&nowhere, &key, "settings: http.tls: certificate_file"),
-        (&key, &key, "settings: http.tls: certificate_file"),
-        (&certificate, &certificate, "settings: http.tls: key_file"),
+        (&nowhere, &key, "settings: http.tls.certificate_file ("),
+        (&key, &key, "settings: http.tls.certificate_file ("),
+        (&certificate, &certificate, "settings: http.tls.key_file ("),
     ] {
         let started = Command::new(program())
             .args(["dev", "--port", "0", "--data-dir", folder.path().join("data").to_str().unwrap()])

@@ -1,5 +1,6 @@
 //! The API's edge: who is let in, and how much of it each may take up.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,13 +80,13 @@ pub(crate) enum Authentication {
 #[derive(Debug, thiserror::Error)]
 #[error("settings: http.{name} {reason}")]
 pub(crate) struct HttpError {
-    name: &'static str,
+    name: Cow<'static, str>,
     reason: String,
 }
 
 impl HttpError {
     fn of(name: &'static str, reason: impl Into<String>) -> Self {
-        Self { name, reason: reason.into() }
+        Self { name: Cow::Borrowed(name), reason: reason.into() }
     }
 }
 
@@ -269,7 +270,12 @@ impl TlsFiles {
             return Ok(None);
         };
         let loaded = Tls::load(certificate.clone(), key.clone());
-        loaded.map(Some).map_err(|error: TlsError| HttpError::of("tls", format!("cannot be used: {error}")))
+        loaded.map(Some).map_err(|error: TlsError| {
+            // It begins with the setting of the file at fault.
+            let told = error.to_string();
+            let (setting, reason) = told.split_once(' ').unwrap_or(("", &told));
+            HttpError { name: format!("tls.{setting}").into(), reason: reason.to_owned() }
+        })
     }
 }
 
