@@ -271,10 +271,14 @@ impl TlsFiles {
         };
         let loaded = Tls::load(certificate.clone(), key.clone());
         loaded.map(Some).map_err(|error: TlsError| {
-            // It begins with the setting of the file at fault.
+            // It begins with the setting of the file at fault, unless both are.
             let told = error.to_string();
-            let (setting, reason) = told.split_once(' ').unwrap_or(("", &told));
-            HttpError { name: format!("tls.{setting}").into(), reason: reason.to_owned() }
+            match told.split_once(' ') {
+                Some((setting @ ("certificate_file" | "key_file"), reason)) => {
+                    HttpError { name: format!("tls.{setting}").into(), reason: reason.to_owned() }
+                }
+                _ => HttpError::of("tls", format!("cannot be used: {told}")),
+            }
         })
     }
 }
