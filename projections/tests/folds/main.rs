@@ -170,7 +170,7 @@ fn rows_are_forgotten_and_loaded_again_and_every_kind_of_event_comes() {
 
     let mut runner = TestRunner::deterministic();
     let (mut loaded, mut refunds, mut names) = (0, 0, BTreeSet::new());
-    for _ in 0..200 {
+    for _ in 0..600 {
         let history = histories().new_tree(&mut runner).expect("a history").current();
         let batches = batches().new_tree(&mut runner).expect("batches").current();
         let log = Log::of(&history);
@@ -180,5 +180,5 @@ fn rows_are_forgotten_and_loaded_again_and_every_kind_of_event_comes() {
     }
     assert!(loaded > 1_000, "{loaded} rows were loaded again");
     assert!(refunds > 5, "{refunds} payments have gone back");
-    assert_eq!(names.len(), 11 + 14, "every event of accounts and payments: {names:?}");
+    assert_eq!(names.len(), 11 + 16, "every event of accounts and payments: {names:?}");
 }
