@@ -155,8 +155,10 @@ fn paid(world: &World, payment: u8, confirm: P) -> Vec<Step> {
     };
     let automatic = matches!(&details.route, Route::Channel { capture: CaptureMode::Automatic, .. });
     let mut steps = vec![on_payment(payment, confirm)];
-    if let Some(amount) = being_captured(world, payment) {
-        steps.extend(settled(details, amount));
+    let ends = world.payments.get(&payment_id(payment)).is_some_and(|payment| payment.ending.is_some());
+    if ends {
+        // A review has found that the channel took it: what was being captured, or all, for all the void.
+        steps.extend(settled(details, being_captured(world, payment).unwrap_or(details.amount)));
     } else if automatic {
         steps.extend(settled(details, details.amount));
     }
