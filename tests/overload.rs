@@ -101,7 +101,7 @@ fn percentile(mut times: Vec<Duration>, hundredth: usize) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_its_strength_the_engine_serves_what_it_can_and_refuses_the_rest_at_once() {
-    let scene = Scene::start_with("overload", &[("PAYMENTS_HTTP__MAX_IN_FLIGHT", "128")]);
+    let scene = Scene::start("overload");
     scene.fund("storm", USERS).await;
     let asking = Asking::of(&scene);
     let before = asking.strength(Duration::from_secs(3)).await;

@@ -128,7 +128,7 @@ impl Default for HttpSettings {
             tls: None,
             request_timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
-            max_in_flight: 2_000,
+            max_in_flight: 512,
             max_running: 20_000,
             max_connections: 10_000,
             max_followers: 64,

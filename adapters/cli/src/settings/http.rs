@@ -109,7 +109,7 @@ impl Default for Http {
             uri_limit_bytes: 8 * 1024,
             max_headers: 100,
             max_connections: 10_000,
-            max_in_flight: 2_000,
+            max_in_flight: 512,
             shutdown_notice_ms: 0,
             drain_timeout_ms: 10_000,
         }
