@@ -45,6 +45,9 @@ async fn a_payment_goes_back_in_parts_each_on_the_statement() {
         nothing_left.text
     );
 
+    let all = scene.client.change("p", "refunds", "r4", &json!({})).await;
+    assert_eq!((all.status, all.code()), (422, "refund_too_large"), "{}", all.text);
+
     let refunds = scene.client.get("/api/v1/payments/p/refunds").await;
     assert_eq!(refunds.body["data"].as_array().unwrap().len(), 2, "{}", refunds.text);
     let id = first.body["refund_id"].as_str().unwrap();

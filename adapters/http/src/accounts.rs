@@ -80,10 +80,7 @@ pub(crate) async fn unfreeze(
     AccountPath(account_id): AccountPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, bytes) = read(&shared, request).await?;
-    Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
-    let hash = RequestHash::of("unfreeze_account").text(account_id.as_str());
-    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    let keyed = bare(&shared, "unfreeze_account", &account_id, request).await?;
     execute(&shared, AccountRequest::Unfreeze { account_id }, keyed).await
 }
 
@@ -93,10 +90,7 @@ pub(crate) async fn close(
     AccountPath(account_id): AccountPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, bytes) = read(&shared, request).await?;
-    Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
-    let hash = RequestHash::of("close_account").text(account_id.as_str());
-    let keyed = keyed_request(&parts, hash, account_id.as_str())?;
+    let keyed = bare(&shared, "close_account", &account_id, request).await?;
     execute(&shared, AccountRequest::Close { account_id }, keyed).await
 }
 
@@ -232,6 +226,18 @@ async fn movement(
     let hash = RequestHash::of(operation).text(account_id.as_str()).amount(amount).text(&reference);
     let keyed = keyed_request(&parts, hash, posting_id.as_str())?;
     Ok((Movement { account_id, posting_id, amount, reference }, keyed))
+}
+
+/// A request that says nothing but which account it is for.
+async fn bare(
+    shared: &Shared,
+    operation: &str,
+    account_id: &AccountId,
+    request: Request,
+) -> Result<KeyedRequest, Problem> {
+    let (parts, bytes) = read(shared, request).await?;
+    Fields::read(body::optional_json(&parts.headers, &bytes)?, &[])?;
+    keyed_request(&parts, RequestHash::of(operation).text(account_id.as_str()), account_id.as_str())
 }
 
 fn keyed_request(parts: &Parts, hash: RequestHash, correlation_id: &str) -> Result<KeyedRequest, Problem> {

@@ -23,7 +23,7 @@ pub(crate) const TRACE_ID: &str = "trace-id";
 
 /// Gives the request its trace and its limits, and the response its trace id and its problem.
 pub(crate) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let span = span(&request);
+    let span = span(&request, if shared.api.settings.tls.is_some() { "https" } else { "http" });
     let trace = trace::context(request.headers(), shared.api.settings.sampled);
     let trace = Arc::new(spans::context_of(&span, &trace).unwrap_or(trace));
     request.extensions_mut().insert::<Arc<TraceContext>>(Arc::clone(&trace));
@@ -86,7 +86,7 @@ fn method_name(method: &Method) -> &'static str {
 
 /// The span of a request to the API, in the trace that the client sent. Nobody asks why it was looked at
 /// whether this process is well.
-fn span(request: &Request) -> Span {
+fn span(request: &Request, scheme: &str) -> Span {
     let path = request.uri().path();
     if !path.starts_with("/api/") {
         return Span::none();
@@ -104,7 +104,7 @@ fn span(request: &Request) -> Span {
         http.request.method = method,
         http.route = route,
         url.path = path,
-        url.scheme = "http",
+        url.scheme = scheme,
         http.response.status_code = Empty,
         error.type = Empty,
     );

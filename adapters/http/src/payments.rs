@@ -79,14 +79,16 @@ impl<'a> Asked<'a> {
                 CaptureMode::Manual => "manual",
             })
             .notes(&metadata);
-        let payment_id = match given {
-            Some(payment_id) => payment_id,
-            None => PaymentId::parse(&ids::time_ordered("pay_"))
-                .map_err(|error| Problem::internal(error.to_string()))?,
-        };
+        let payment_id = named(given)?;
         let request = PaymentRequest { payment_id, user_id, amount, payment_method, capture, metadata };
         Ok(Self { request, key, hash })
     }
+}
+
+/// The payment's name where its client gives it none.
+pub(crate) fn named(given: Option<PaymentId>) -> Result<PaymentId, Problem> {
+    let new = || PaymentId::parse(&ids::time_ordered("pay_"));
+    given.map_or_else(new, Ok).map_err(|error| Problem::internal(error.to_string()))
 }
 
 fn capture<const N: usize>(fields: &Fields<'_, N>) -> Result<CaptureMode, Problem> {

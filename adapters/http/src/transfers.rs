@@ -8,13 +8,13 @@ use commands::saga::TransferRequest;
 use domain::{PaymentId, UserId};
 
 use crate::answers::respond;
+use crate::body;
 use crate::fields::Fields;
 use crate::keyed::RequestHash;
 use crate::payments::change::{keyed_request, read};
-use crate::payments::refused;
+use crate::payments::{named, refused};
 use crate::problem::Problem;
 use crate::shared::{Shared, lost};
-use crate::{body, ids};
 
 const FIELDS: [&str; 6] = ["payment_id", "from_user_id", "to_user_id", "amount", "currency", "metadata"];
 
@@ -38,11 +38,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
         .text(to_user_id.as_str())
         .amount(amount)
         .notes(&metadata);
-    let payment_id = match given {
-        Some(payment_id) => payment_id,
-        None => PaymentId::parse(&ids::time_ordered("pay_"))
-            .map_err(|error| Problem::internal(error.to_string()))?,
-    };
+    let payment_id = named(given)?;
     let keyed = keyed_request(&parts, hash, &payment_id)?;
     let request = TransferRequest { payment_id, from_user_id, to_user_id, amount, metadata };
     let saga = Arc::clone(&shared.api.saga);

@@ -69,7 +69,9 @@ impl PaymentSaga {
             let answer = self.format.account_refused(&details.payer, &AccountError::Closed, trace_id);
             return self.keyed.record(answer, keyed).await;
         }
-        let amount = amount.or_else(|| stored.state.refundable()).unwrap_or(details.amount);
+        // Where nothing is left, all of it is too much.
+        let left = || stored.state.refundable().filter(|left| left.is_positive());
+        let amount = amount.or_else(left).unwrap_or(details.amount);
         let command = PaymentCommand::StartRefund {
             refund_id: refund_id.clone(),
             amount,

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{DriveError, DrivenGuard, PaymentSaga, Resume, Work};
+use crate::context::TraceContext;
 use crate::idempotency::{InFlightGuard, KeyConflict, KeyedRequest, Reply};
 use crate::keyed::KeyedError;
 use crate::meters::{self, Ended};
@@ -309,25 +310,16 @@ impl PaymentSaga {
         request: PaymentRequest,
         keyed: KeyedRequest,
     ) -> Result<Reply, PaymentRequestError> {
-        // The request's own span ends with its answer, which may be that the payment goes on.
-        let span = tracing::info_span!(
-            parent: None,
-            "payment.process",
-            payment.id = %request.payment_id,
-            user.id = %request.user_id,
-            payment.amount = %request.amount,
-            payment.currency = request.amount.currency.code(),
-            payment.method = request.payment_method,
-        );
-        spans::join_trace(&span, &keyed.context.trace);
+        let PaymentRequest { payment_id, user_id, amount, payment_method, .. } = &request;
+        let span = processing(payment_id, user_id, *amount, payment_method, &keyed.context.trace);
         let began = Instant::now();
-        let processing = async {
+        let way = async {
             match self.begin(request, keyed).await? {
                 Begun::Answered(reply, ended) => Ok((reply, ended)),
                 Begun::Reserved(reserved) => Ok(self.finish(*reserved).await?),
             }
         };
-        let processed = processing.instrument(span).await;
+        let processed = way.instrument(span).await;
         let ended = match &processed {
             Ok((_, ended)) => *ended,
             Err(PaymentRequestError::Key(_) | PaymentRequestError::PaymentExists { .. }) => Ended::Duplicate,
@@ -340,6 +332,28 @@ impl PaymentSaga {
         meters::payment_ended(ended, Some(began.elapsed()));
         processed.map(|(reply, _)| reply)
     }
+}
+
+/// The span of a payment's way from its request to its end. The request's own span ends with its answer, which may
+/// be that the payment goes on.
+pub(super) fn processing(
+    payment_id: &PaymentId,
+    user_id: &UserId,
+    amount: Money,
+    method: &str,
+    trace: &TraceContext,
+) -> Span {
+    let span = tracing::info_span!(
+        parent: None,
+        "payment.process",
+        payment.id = %payment_id,
+        user.id = %user_id,
+        payment.amount = %amount,
+        payment.currency = amount.currency.code(),
+        payment.method = method,
+    );
+    spans::join_trace(&span, trace);
+    span
 }
 
 /// A request that has passed the risk step.

@@ -12,12 +12,11 @@ use domain::{AccountId, Money, PaymentId, PostingId, UserId};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::request::failure_of;
+use super::request::{failure_of, processing};
 use super::{PaymentRequestError, PaymentSaga};
 use crate::idempotency::{Answer, KeyedRequest, Reply};
 use crate::meters::{self, Ended};
 use crate::ports::StoreError;
-use crate::spans;
 use crate::unit::{Receipt, Refusal, Step, Unit};
 
 /// How often accounts that refuse and then do not are tried: they change under the transfer's hands.
@@ -49,16 +48,8 @@ impl PaymentSaga {
         request: TransferRequest,
         keyed: KeyedRequest,
     ) -> Result<Reply, PaymentRequestError> {
-        let span = tracing::info_span!(
-            parent: None,
-            "payment.process",
-            payment.id = %request.payment_id,
-            user.id = %request.from_user_id,
-            payment.amount = %request.amount,
-            payment.currency = request.amount.currency.code(),
-            payment.method = "transfer",
-        );
-        spans::join_trace(&span, &keyed.context.trace);
+        let TransferRequest { payment_id, from_user_id, amount, .. } = &request;
+        let span = processing(payment_id, from_user_id, *amount, "transfer", &keyed.context.trace);
         let began = Instant::now();
         let mut ended = Ended::Duplicate;
         let transferring = self.keyed.once(&keyed, self.carry_out(request, &keyed, &mut ended));

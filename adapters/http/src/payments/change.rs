@@ -45,8 +45,27 @@ pub(crate) async fn read(shared: &Shared, request: Request) -> Result<(Parts, By
     Ok((parts, bytes))
 }
 
-/// The amount of a change, `None` where all is meant. A currency may be given and must be the payment's.
-pub(crate) fn amount<const N: usize>(
+/// A request for a part of a payment: how much, `None` where all is meant, and its key.
+pub(crate) async fn part(
+    shared: &Shared,
+    operation: &str,
+    payment_id: &PaymentId,
+    request: Request,
+) -> Result<(Option<Money>, KeyedRequest), Problem> {
+    let (parts, bytes) = read(shared, request).await?;
+    let fields = Fields::read(body::optional_json(&parts.headers, &bytes)?, &["amount", "currency"])?;
+    let (_, details) = existing(shared, payment_id).await?;
+    let amount = amount(&fields, &details)?;
+    let hash = RequestHash::of(operation).text(payment_id.as_str());
+    let hash = match amount {
+        Some(amount) => hash.amount(amount),
+        None => hash.text("all"),
+    };
+    Ok((amount, keyed_request(&parts, hash, payment_id)?))
+}
+
+/// A currency may be given and must be the payment's.
+fn amount<const N: usize>(
     fields: &Fields<'_, N>,
     details: &PaymentDetails,
 ) -> Result<Option<Money>, Problem> {
@@ -66,12 +85,7 @@ pub(crate) async fn capture(
     PaymentPath(payment_id): PaymentPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, bytes) = read(&shared, request).await?;
-    let fields = Fields::read(body::optional_json(&parts.headers, &bytes)?, &["amount", "currency"])?;
-    let (_, details) = existing(&shared, &payment_id).await?;
-    let amount = amount(&fields, &details)?;
-    let hash = with_amount(RequestHash::of("capture").text(payment_id.as_str()), amount);
-    let keyed = keyed_request(&parts, hash, &payment_id)?;
+    let (amount, keyed) = part(&shared, "capture", &payment_id, request).await?;
     end(&shared, payment_id, EndOfAuthorization::Capture { amount }, keyed).await
 }
 
@@ -98,14 +112,6 @@ async fn end(
     let (saga, id) = (Arc::clone(&shared.api.saga), payment_id.clone());
     let ending = shared.run_apart(async move { saga.end(id, end, keyed).await })?;
     answer(shared, ending, || render(&processing(&payment_id, None))).await
-}
-
-/// The hash of a request with an amount, or without one where all is meant.
-pub(crate) fn with_amount(hash: RequestHash, amount: Option<Money>) -> RequestHash {
-    match amount {
-        Some(amount) => hash.amount(amount),
-        None => hash.text("all"),
-    }
 }
 
 pub(crate) fn keyed_request(

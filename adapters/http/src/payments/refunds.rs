@@ -13,15 +13,14 @@ use domain::{PaymentId, RefundId, TransactionId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::change::{amount, answer, existing, keyed_request, read, with_amount};
+use super::change::{answer, existing, part};
 use crate::answers::{Decimal, refund_status, render};
-use crate::fields::{self, Fields};
-use crate::keyed::RequestHash;
+use crate::fields;
 use crate::openapi::values;
 use crate::path::{PaymentPath, PlainQuery};
 use crate::problem::{Problem, json_text};
 use crate::shared::Shared;
-use crate::{body, gate, ids};
+use crate::{gate, ids};
 
 /// A refund as it is read.
 #[derive(Serialize, ToSchema)]
@@ -84,12 +83,7 @@ pub(crate) async fn create(
     PaymentPath(payment_id): PaymentPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, bytes) = read(&shared, request).await?;
-    let fields = Fields::read(body::optional_json(&parts.headers, &bytes)?, &["amount", "currency"])?;
-    let (_, details) = existing(&shared, &payment_id).await?;
-    let amount = amount(&fields, &details)?;
-    let hash = with_amount(RequestHash::of("refund").text(payment_id.as_str()), amount);
-    let keyed = keyed_request(&parts, hash, &payment_id)?;
+    let (amount, keyed) = part(&shared, "refund", &payment_id, request).await?;
     let refund_id =
         RefundId::parse(&ids::time_ordered("ref_")).map_err(|error| Problem::internal(error.to_string()))?;
     let saga = Arc::clone(&shared.api.saga);
