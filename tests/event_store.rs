@@ -132,12 +132,12 @@ async fn a_unit_of_which_one_step_is_refused_leaves_nothing_in_the_log_or_in_mem
     store.execute(deposit("taker", "fill", 5)).await.unwrap();
     let before = dense(&mut database.connect().await).await;
 
-    let withdraw = |minor| AccountCommand::Withdraw {
+    let debit = |minor| AccountCommand::Debit {
         posting_id: PostingId::parse("both").unwrap(),
         amount: usd(minor),
-        reference: String::new(),
+        payment_id: None,
     };
-    let both = |minor| deposit("giver", "both", 7).then(Step::Account(account_of("taker"), withdraw(minor)));
+    let both = |minor| deposit("giver", "both", 7).then(Step::Account(account_of("taker"), debit(minor)));
     assert_eq!(refused(store.execute(both(6)).await), short_of(5, 6));
     assert_eq!(dense(&mut database.connect().await).await, before);
     assert_eq!((available(&store, "giver").await, available(&store, "taker").await), (0, 5));

@@ -61,3 +61,4 @@ mod webhooks;
 mod webhooks_crash;
 mod webhooks_inbox;
 mod webhooks_refused;
+mod withdrawals;

@@ -48,8 +48,9 @@ async fn a_statement_names_the_event_and_the_payment_of_each_line() {
         let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
         [text("type"), text("amount"), text("balance"), text("payment_id"), text("reference")].join(" ")
     };
+    let withdrawn = format!("FundsWithdrawn -5.00 90.00 {} rent", last.body["payment_id"].as_str().unwrap());
     let expected = [
-        "FundsWithdrawn -5.00 90.00  rent",
+        withdrawn.as_str(),
         "HoldCaptured -1.00 95.00 p4 ",
         "HoldCaptured -1.00 96.00 p3 ",
         "HoldCaptured -1.00 97.00 p2 ",

@@ -23,17 +23,17 @@ async fn the_framework_alone_runs_on_the_same_store() {
     let (ours, theirs) = (store_on(&database).await, store_on(&database).await);
     let id = account_of("framed");
     let (our_framework, their_framework) = (framework_on(&ours), framework_on(&theirs));
-    let withdraw = |minor| AccountCommand::Withdraw {
+    let debit = |minor| AccountCommand::Debit {
         posting_id: PostingId::parse("out").unwrap(),
         amount: usd(minor),
-        reference: String::new(),
+        payment_id: None,
     };
     execute(&our_framework, &ours, id.as_str(), open_user("framed")).await.unwrap();
     execute(&our_framework, &ours, id.as_str(), plain_deposit(1)).await.unwrap();
     execute(&their_framework, &theirs, id.as_str(), plain_deposit(2)).await.unwrap();
     // Our memory says 1, theirs is then wrong in its turn.
-    execute(&our_framework, &ours, id.as_str(), withdraw(2)).await.unwrap();
-    let refusal = execute(&their_framework, &theirs, id.as_str(), withdraw(1)).await;
+    execute(&our_framework, &ours, id.as_str(), debit(2)).await.unwrap();
+    let refusal = execute(&their_framework, &theirs, id.as_str(), debit(1)).await;
     match refusal {
         Err(AggregateError::UserError(refusal)) => assert_eq!(refusal, short_of(0, 1)),
         other => panic!("{other:?}"),
@@ -46,7 +46,7 @@ async fn the_framework_alone_runs_on_the_same_store() {
     let sequences: Vec<usize> = events.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
     assert!(matches!(events[0].payload, AccountEvent::AccountOpened(_)));
-    assert!(matches!(events[3].payload, AccountEvent::FundsWithdrawn { .. }));
+    assert!(matches!(events[3].payload, AccountEvent::FundsDebited { .. }));
     assert_eq!(available(&ours, "framed").await, 2);
     dense(&mut database.connect().await).await;
 }

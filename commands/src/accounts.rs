@@ -1,4 +1,5 @@
-//! Commands to accounts: open, deposit, withdraw, freeze, unfreeze, close.
+//! Commands to accounts: open, deposit, freeze, unfreeze, close. A withdrawal is a payment: see
+//! [`crate::saga`].
 //!
 //! Each is one unit of work: the account's events, the other leg of the posting, the request's key
 //! and its answer become durable together. A refusal is recorded under the key too, so that a repeat
@@ -26,9 +27,7 @@ pub enum AccountRequest {
         currency: Currency,
     },
     /// Money comes in.
-    Deposit(Movement),
-    /// Money leaves.
-    Withdraw(Movement),
+    Deposit(Deposit),
     /// Let nothing leave.
     Freeze {
         /// The account.
@@ -48,9 +47,9 @@ pub enum AccountRequest {
     },
 }
 
-/// A deposit or a withdrawal.
+/// A deposit.
 #[derive(Debug, Clone)]
-pub struct Movement {
+pub struct Deposit {
     /// The account.
     pub account_id: AccountId,
     /// The posting, named by the edge.
@@ -142,7 +141,7 @@ impl AccountCommands {
 
     async fn unit(&self, request: AccountRequest, keyed: &KeyedRequest) -> Result<PreparedUnit, KeyedError> {
         let opens = matches!(request, AccountRequest::Open { .. });
-        let creates = opens || matches!(request, AccountRequest::Deposit(_) | AccountRequest::Withdraw(_));
+        let creates = opens || matches!(request, AccountRequest::Deposit(_));
         let (account_id, command, other_leg) = plan(request);
         let step = Step::Account(account_id.clone(), command);
         let mut unit = Unit::led_by(step, keyed.context.clone()).claiming(keyed.claim.clone());
@@ -184,15 +183,10 @@ fn plan(request: AccountRequest) -> (AccountId, AccountCommand, OtherLeg) {
                 Opening { account_id: account_id.clone(), owner: Owner::User { user_id }, currency };
             (account_id, AccountCommand::Open(opening), None)
         }
-        AccountRequest::Deposit(Movement { account_id, posting_id, amount, reference }) => {
+        AccountRequest::Deposit(Deposit { account_id, posting_id, amount, reference }) => {
             let debit = AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: None };
             let deposit = AccountCommand::Deposit { posting_id, amount, reference };
             (account_id, deposit, Some((debit, amount.currency)))
-        }
-        AccountRequest::Withdraw(Movement { account_id, posting_id, amount, reference }) => {
-            let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
-            let withdraw = AccountCommand::Withdraw { posting_id, amount, reference };
-            (account_id, withdraw, Some((credit, amount.currency)))
         }
         AccountRequest::Freeze { account_id, reason } => {
             (account_id, AccountCommand::Freeze { reason }, None)

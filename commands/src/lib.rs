@@ -15,7 +15,7 @@
 //! | [`idempotency`], [`keyed`] | one request under one key is carried out once and answered the same again |
 //! | [`spans`], [`meters`] | what is told of all this: traces and measurements |
 //! | [`access`] | who may call, and for what |
-//! | [`accounts`] | open, deposit, withdraw, freeze, unfreeze, close |
+//! | [`accounts`] | open, deposit, freeze, unfreeze, close |
 //! | [`saga`] | a payment from request to settled, whatever fails on the way |
 //! | [`system_accounts`] | which shard of the settlement and funding accounts this process books on |
 //!

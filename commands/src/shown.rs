@@ -34,8 +34,10 @@ pub fn payment_of<'a>(event: &'a RecordedEvent, payload: &'a Value) -> Option<&'
     }
     let field = |name: &str| payload.get(name).and_then(Value::as_str);
     match event.event_type.as_str() {
-        // A payment's posting has the payment's name; what is booked on funding is a deposit's or withdrawal's.
-        "FundsCredited" | "FundsDebited" => field("posting_id").filter(|_| !is_of_funding(event)),
+        // A payment's own posting has the payment's name; what is booked on funding is a deposit's.
+        "FundsCredited" | "FundsDebited" => {
+            field("payment_id").or_else(|| field("posting_id").filter(|_| !is_of_funding(event)))
+        }
         _ => field("payment_id"),
     }
 }

@@ -30,7 +30,7 @@ pub struct AccountEntry {
     pub event_type: Cow<'static, str>,
     /// The posting that this is a leg of; its legs sum to zero.
     pub posting_id: PostingId,
-    /// The payment that caused it, also by a refund; `None` for a deposit or a withdrawal.
+    /// The payment that caused it, also by a refund; `None` for a deposit.
     pub payment_id: Option<PaymentId>,
     /// What was added; less than zero where money left.
     pub amount: Money,
@@ -108,10 +108,11 @@ impl ReadModel for AccountEntries {
 fn posting(account_id: &AccountId, happened: &AccountEvent) -> Option<(Money, PostingId, Option<PaymentId>)> {
     use AccountEvent as E;
     match happened {
-        E::FundsDeposited { posting_id, amount, .. } | E::FundsWithdrawn { posting_id, amount, .. } => {
-            Some((*amount, posting_id.clone(), None))
+        E::FundsDeposited { posting_id, amount, .. } => Some((*amount, posting_id.clone(), None)),
+        E::FundsWithdrawn { posting_id, amount, payment_id, .. } => {
+            Some((*amount, posting_id.clone(), payment_id.clone()))
         }
-        // The other leg of a deposit or a withdrawal is on a funding account.
+        // The other leg of a deposit is on a funding account.
         E::FundsCredited { posting_id, amount, payment_id }
         | E::FundsDebited { posting_id, amount, payment_id } => {
             let of_posting = || (!account_id.is_of_system(FUNDING)).then(|| posting_id.payment());

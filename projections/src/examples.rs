@@ -90,7 +90,18 @@ pub(crate) fn deposited(amount: Money) -> AccountEvent {
 }
 
 pub(crate) fn withdrawn(amount: Money) -> AccountEvent {
-    AccountEvent::FundsWithdrawn { posting_id: posting("w"), amount, reference: String::new() }
+    AccountEvent::FundsWithdrawn {
+        posting_id: posting("w"),
+        amount,
+        reference: String::new(),
+        payment_id: None,
+    }
+}
+
+/// A hold is spent.
+pub(crate) fn paid_out(amount: Money) -> AccountEvent {
+    let (posting_id, payment_id) = (posting("p"), Some(payment("p")));
+    AccountEvent::FundsWithdrawn { posting_id, amount, reference: "rent".to_owned(), payment_id }
 }
 
 pub(crate) fn credited(amount: Money) -> AccountEvent {

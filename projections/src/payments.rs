@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use domain::payment::{CaptureMode, FailureReason, PaymentDetails, PaymentStatus, RiskAssessment, Route};
+use domain::payment::{
+    CaptureMode, FailureReason, PaymentDetails, PaymentKind, PaymentStatus, RiskAssessment, Route,
+};
 use domain::{AccountId, Money, PaymentEvent, PaymentId, TransactionId, UserId};
 
 use crate::read_model::{Fact, FoldError, Kind, LogEvent, ReadModel, must_fit};
@@ -28,9 +30,9 @@ pub struct PaymentRow {
     pub payee: Option<AccountId>,
     /// How much.
     pub amount: Money,
-    /// By which means, `None` for a transfer.
+    /// By which means, `None` for a transfer and a withdrawal.
     pub payment_method: Option<String>,
-    /// When the money is taken, `None` for a transfer.
+    /// When the money is taken, `None` for a transfer and a withdrawal.
     pub capture: Option<CaptureMode>,
     /// Where it is.
     pub status: PaymentStatus,
@@ -58,6 +60,18 @@ pub struct PaymentRow {
     pub position: i64,
     /// When that was recorded.
     pub updated_at: DateTime<Utc>,
+}
+
+impl PaymentRow {
+    /// Which of its three forms it has.
+    #[must_use]
+    pub const fn kind(&self) -> PaymentKind {
+        match (&self.payment_method, &self.payee) {
+            (Some(_), _) => PaymentKind::Payment,
+            (None, Some(_)) => PaymentKind::Transfer,
+            (None, None) => PaymentKind::Withdrawal,
+        }
+    }
 }
 
 impl ReadModel for Payments {
@@ -107,6 +121,7 @@ fn initiated(details: &PaymentDetails, event: &LogEvent) -> PaymentRow {
     let (payee, payment_method, capture) = match &details.route {
         Route::Channel { payment_method, capture } => (None, Some(payment_method.clone()), Some(*capture)),
         Route::Transfer { payee } => (Some(payee.clone()), None, None),
+        Route::Payout { .. } => (None, None, None),
     };
     PaymentRow {
         payment_id: details.payment_id.clone(),

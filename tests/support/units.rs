@@ -65,8 +65,8 @@ pub(crate) fn deposit(user: &str, posting: &str, minor: i64) -> Unit {
 pub(crate) fn withdrawal(user: &str, posting: &str, minor: i64) -> Unit {
     let (posting_id, amount) = (PostingId::parse(posting).unwrap(), usd(minor));
     let credit = AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
-    let withdraw = AccountCommand::Withdraw { posting_id, amount, reference: "test".to_owned() };
-    Unit::led_by(Step::Account(account_of(user), withdraw), context(posting))
+    let debit = AccountCommand::Debit { posting_id, amount, payment_id: None };
+    Unit::led_by(Step::Account(account_of(user), debit), context(posting))
         .then(Step::Account(funding(), credit))
 }
 

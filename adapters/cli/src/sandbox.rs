@@ -1,6 +1,6 @@
 //! `payments sandbox`: the simulated risk service and payment channel alone.
 
-use adapter_services::sandbox::{MAGIC, Sandbox, SandboxSettings};
+use adapter_services::sandbox::{MAGIC, MAGIC_REFERENCES, Sandbox, SandboxSettings};
 
 use crate::Failure;
 use crate::arguments::SandboxArguments;
@@ -18,6 +18,10 @@ pub(crate) async fn run(options: SandboxArguments, settings: &Settings) -> Resul
     println!("Risk and channel are simulated. Magic values of payment_method:");
     for (method, effect) in MAGIC {
         println!("  {method:<26} {effect}");
+    }
+    println!("Magic references of a withdrawal:");
+    for (reference, effect) in MAGIC_REFERENCES {
+        println!("  {reference:<26} {effect}");
     }
     println!("The channel's own record: curl {}/v1/charges", sandbox.base_url());
     let shutdown = Shutdown::listen()?;

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use commands::accounts::{AccountRequest, Movement};
+use commands::accounts::{AccountRequest, Deposit};
 use commands::idempotency::{Answer, KeyedRequest};
 use domain::{AccountId, Money, PaymentId, PostingId};
 use projections::ports::{AsOf, Projection};
@@ -46,18 +46,13 @@ pub(crate) async fn deposit(
     AccountPath(account_id): AccountPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (movement, keyed) = movement(&shared, account_id, request, "deposit", "dep_").await?;
-    execute(&shared, AccountRequest::Deposit(movement), keyed).await
-}
-
-/// `POST /api/v1/accounts/{account_id}/withdrawals`: money leaves.
-pub(crate) async fn withdraw(
-    State(shared): State<Arc<Shared>>,
-    AccountPath(account_id): AccountPath,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (movement, keyed) = movement(&shared, account_id, request, "withdrawal", "wd_").await?;
-    execute(&shared, AccountRequest::Withdraw(movement), keyed).await
+    let (parts, Movement { amount, reference }) = Movement::read(&shared, request).await?;
+    let posting_id =
+        PostingId::parse(&ids::time_ordered("dep_")).map_err(|error| Problem::internal(error.to_string()))?;
+    let hash = RequestHash::of("deposit").text(account_id.as_str()).amount(amount).text(&reference);
+    let keyed = keyed_request(&parts, hash, posting_id.as_str())?;
+    let deposit = Deposit { account_id, posting_id, amount, reference };
+    execute(&shared, AccountRequest::Deposit(deposit), keyed).await
 }
 
 /// `POST /api/v1/accounts/{account_id}/freeze`: nothing leaves from now on.
@@ -208,24 +203,22 @@ fn words(field: Option<Field<'_>>) -> Result<String, Problem> {
     field.map(|field| field.words(MAX_WORDS)).transpose().map(Option::unwrap_or_default)
 }
 
-async fn movement(
-    shared: &Shared,
-    account_id: AccountId,
-    request: Request,
-    operation: &'static str,
-    prefix: &str,
-) -> Result<(Movement, KeyedRequest), Problem> {
-    let (parts, bytes) = read(shared, request).await?;
-    let text = body::json(&parts.headers, &bytes)?;
-    let fields = Fields::read(text, &["amount", "currency", "reference"])?;
-    let amount = fields.required("amount")?;
-    let amount = amount.amount(fields.required("currency")?.currency()?)?;
-    let reference = words(fields.optional("reference"))?;
-    let posting_id =
-        PostingId::parse(&ids::time_ordered(prefix)).map_err(|error| Problem::internal(error.to_string()))?;
-    let hash = RequestHash::of(operation).text(account_id.as_str()).amount(amount).text(&reference);
-    let keyed = keyed_request(&parts, hash, posting_id.as_str())?;
-    Ok((Movement { account_id, posting_id, amount, reference }, keyed))
+/// What comes in or leaves.
+pub(crate) struct Movement {
+    pub(crate) amount: Money,
+    /// The client's own name for it.
+    pub(crate) reference: String,
+}
+
+impl Movement {
+    pub(crate) async fn read(shared: &Shared, request: Request) -> Result<(Parts, Self), Problem> {
+        let (parts, bytes) = read(shared, request).await?;
+        let fields = Fields::read(body::json(&parts.headers, &bytes)?, &["amount", "currency", "reference"])?;
+        let amount = fields.required("amount")?;
+        let amount = amount.amount(fields.required("currency")?.currency()?)?;
+        let reference = words(fields.optional("reference"))?;
+        Ok((parts, Self { amount, reference }))
+    }
 }
 
 /// A request that says nothing but which account it is for.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use commands::idempotency::{Answer, Reply};
 use commands::ports::AnswerFormat;
 use domain::account::{AccountError, Owner};
-use domain::payment::{FailureReason, PaymentStatus, RiskAssessment};
+use domain::payment::{FailureReason, PaymentKind, PaymentStatus, RiskAssessment};
 use domain::{Account, AccountId, Money, Payment, PaymentError, PaymentId, RefundId, TransactionId, UserId};
 use projections::AccountBalance;
 use serde::{Serialize, Serializer};
@@ -114,6 +114,7 @@ impl AnswerFormat for JsonAnswers {
                 "The payment channel has not said whether it paid. The amount stays held, and a person \
                  will find out."
             }
+            PaymentStatus::Completed if is_withdrawal(payment) => "The amount is paid out.",
             PaymentStatus::Completed => "The payment is completed.",
             PaymentStatus::Voided
             | PaymentStatus::New
@@ -173,8 +174,12 @@ impl AnswerFormat for JsonAnswers {
     }
 
     fn account_refused(&self, account_id: &AccountId, refusal: &AccountError, trace_id: &str) -> Answer {
-        problem(&refused(account_id, refusal), trace_id)
+        problem(&account_refused(account_id, refusal), trace_id)
     }
+}
+
+fn is_withdrawal(payment: &Payment) -> bool {
+    payment.details.as_ref().is_some_and(|details| details.route.kind() == PaymentKind::Withdrawal)
 }
 
 /// An account as clients see it, `None` before it is opened.
@@ -343,7 +348,8 @@ fn named(problem: Problem, payment: &Payment) -> Problem {
     }
 }
 
-fn refused(account_id: &AccountId, refusal: &AccountError) -> Problem {
+/// What an account refuses, as clients see it.
+pub(crate) fn account_refused(account_id: &AccountId, refusal: &AccountError) -> Problem {
     let detail = || format!("{}.", capitalized(&refusal.to_string()));
     let problem = match refusal {
         AccountError::NotFound => return account_not_found(account_id.clone()),

@@ -144,7 +144,7 @@ async fn within_limits(shared: &Shared, request: Request, next: Next) -> Respons
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
-    let Ok(_permit) = shared.requests.try_acquire() else {
+    let Some(_admitted) = shared.admission.enter() else {
         return overloaded().into_response();
     };
     let settings = &shared.api.settings;

@@ -5,7 +5,7 @@
 //! | [`mod@router`] | the routes |
 //! | `edge` | what every request passes: trace, bound on requests, time limit, problems |
 //! | `gate` | who calls, and what they may do |
-//! | `payments`, `transfers`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
+//! | `payments`, `transfers`, `withdrawals`, `accounts`, `events`, `traces`, `webhooks`, `health` | the handlers, one module per noun |
 //! | `body`, `fields`, `path` | from bytes to valid values; every refusal names its field |
 //! | `reading` | waiting for the read models, pages, cursors |
 //! | `keyed` | idempotency keys and the hash of what was asked |
@@ -22,6 +22,7 @@
 //! away; no amount passes through a float; a refusal shows nothing internal, a 500 its trace id only.
 
 mod accounts;
+mod admission;
 pub mod answers;
 mod body;
 mod card_number;
@@ -53,6 +54,7 @@ mod trace;
 mod traces;
 mod transfers;
 mod webhooks;
+mod withdrawals;
 
 pub use answers::JsonAnswers;
 pub use axum::http::HeaderValue;

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use commands::idempotency::{Answer, IdempotencyKey};
+use commands::idempotency::{Answer, IdempotencyKey, KeyedRequest};
 use commands::saga::{PaymentRequest, PaymentRequestError};
 use domain::payment::{CaptureMode, PaymentDetails, RefundStatus, RiskAssessment, Route};
 use domain::{Money, Payment, PaymentId, TransactionId, UserId};
@@ -80,7 +80,8 @@ impl<'a> Asked<'a> {
             })
             .notes(&metadata);
         let payment_id = named(given)?;
-        let request = PaymentRequest { payment_id, user_id, amount, payment_method, capture, metadata };
+        let route = Route::Channel { payment_method, capture };
+        let request = PaymentRequest { payment_id, user_id, amount, route, metadata };
         Ok(Self { request, key, hash })
     }
 }
@@ -105,16 +106,24 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, shared.api.settings.body_limit).await?;
     let Asked { request, key, hash } = Asked::read(&parts.headers, &bytes)?;
-    let payment_id = request.payment_id.clone();
-    let keyed = keyed::keyed(&parts, &key, hash, payment_id.as_str())?;
-    let key = keyed.claim.key.clone();
+    let keyed = keyed::keyed(&parts, &key, hash, request.payment_id.as_str())?;
+    carry_out(&shared, request, keyed).await
+}
+
+/// Carries a payment out, and waits for it as long as a caller should.
+pub(crate) async fn carry_out(
+    shared: &Shared,
+    request: PaymentRequest,
+    keyed: KeyedRequest,
+) -> Result<Response, Problem> {
+    let (payment_id, key) = (request.payment_id.clone(), keyed.claim.key.clone());
     let saga = Arc::clone(&shared.api.saga);
     let mut payment = shared.run_apart(async move { saga.process(request, keyed).await })?;
     match tokio::time::timeout(shared.api.saga.settings().payment_timeout, &mut payment).await {
         Ok(Ok(Ok(reply))) => Ok(respond(&reply)),
         Ok(Ok(Err(error))) => Err(refused(error)),
         Ok(Err(error)) => Err(lost(error)),
-        Err(_) => still_processing(&shared, &payment_id, &key).await,
+        Err(_) => still_processing(shared, &payment_id, &key).await,
     }
 }
 
@@ -167,6 +176,8 @@ pub(crate) struct PaymentView<'a> {
     payment_id: &'a PaymentId,
     #[schema(value_type = values::UserId)]
     user_id: &'a UserId,
+    #[schema(value_type = values::PaymentForm)]
+    kind: &'static str,
     #[schema(value_type = values::PaymentState)]
     status: &'static str,
     /// Where the saga is, by its own name; `status` is what to depend on.
@@ -175,10 +186,10 @@ pub(crate) struct PaymentView<'a> {
     amount: Decimal,
     #[schema(value_type = values::Currency)]
     currency: &'static str,
-    /// `null` for a transfer.
+    /// `null` for a transfer and a withdrawal.
     #[schema(required)]
     payment_method: Option<&'a str>,
-    /// `null` for a transfer.
+    /// `null` for a transfer and a withdrawal.
     #[schema(value_type = Option<values::Capture>, required)]
     capture: Option<CaptureMode>,
     /// `null` until it is captured.
@@ -255,11 +266,12 @@ pub(crate) fn payment_body(payment: &Payment) -> Option<String> {
 fn view<'a>(payment: &'a Payment, details: &'a PaymentDetails) -> PaymentView<'a> {
     let (payment_method, capture) = match &details.route {
         Route::Channel { payment_method, capture } => (Some(payment_method.as_str()), Some(*capture)),
-        Route::Transfer { .. } => (None, None),
+        Route::Transfer { .. } | Route::Payout { .. } => (None, None),
     };
     PaymentView {
         payment_id: &details.payment_id,
         user_id: &details.user_id,
+        kind: details.route.kind().name(),
         status: client_status(payment.status),
         step: payment.status.name(),
         amount: Decimal(details.amount),

@@ -15,7 +15,9 @@ use crate::payments::{change, list, refunds};
 use crate::problem::Problem;
 use crate::shared::{Api, Shared, panicked};
 use crate::webhooks::deliveries;
-use crate::{accounts, edge, events, headers, health, openapi, payments, traces, transfers, webhooks};
+use crate::{
+    accounts, edge, events, headers, health, openapi, payments, traces, transfers, webhooks, withdrawals,
+};
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
@@ -72,7 +74,7 @@ fn api_routes() -> Router<Arc<Shared>> {
         .route("/api/v1/accounts/{account_id}", get(Read, accounts::show))
         .route("/api/v1/accounts/{account_id}/entries", get(Read, accounts::entries))
         .route("/api/v1/accounts/{account_id}/deposits", post(Write, accounts::deposit))
-        .route("/api/v1/accounts/{account_id}/withdrawals", post(Write, accounts::withdraw))
+        .route("/api/v1/accounts/{account_id}/withdrawals", post(Write, withdrawals::create))
         .route("/api/v1/accounts/{account_id}/freeze", post(Operate, accounts::freeze))
         .route("/api/v1/accounts/{account_id}/unfreeze", post(Operate, accounts::unfreeze))
         .route("/api/v1/accounts/{account_id}/close", post(Operate, accounts::close))

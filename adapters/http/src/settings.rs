@@ -83,6 +83,9 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// Most requests that are served at a time; one more is refused at once, not queued.
     pub max_in_flight: usize,
+    /// How long requests should take at most on average while there are more than this process can serve: so
+    /// many are let in, and the others refused at once.
+    pub overload_target: Duration,
     /// Most commands that run at a time, those included whose callers are not waiting any more:
     /// while the channel is silent, each payment outlives its request.
     pub max_running: usize,
@@ -129,6 +132,7 @@ impl Default for HttpSettings {
             request_timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
             max_in_flight: 512,
+            overload_target: Duration::from_millis(200),
             max_running: 20_000,
             max_connections: 10_000,
             max_followers: 64,

@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::admission::Admission;
 use crate::gate::{Access, Gate};
 use crate::jaeger::JaegerUi;
 use crate::problem::{self, Problem};
@@ -78,8 +79,8 @@ pub(crate) struct Shared {
     pub(crate) api: Api,
     /// Knows who calls.
     pub(crate) gate: Gate,
-    /// One permit for each request that may be served.
-    pub(crate) requests: Semaphore,
+    /// Lets requests in.
+    pub(crate) admission: Admission,
     /// One permit for each client that follows the log.
     pub(crate) followers: Arc<Semaphore>,
     /// Commands that run, whether or not their callers still wait.
@@ -89,10 +90,17 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(api: Api) -> Self {
-        let requests = Semaphore::new(api.settings.max_in_flight.min(Semaphore::MAX_PERMITS));
+        let admission = Admission::new(api.settings.max_in_flight, api.settings.overload_target);
         let followers = Arc::new(Semaphore::new(api.settings.max_followers.min(Semaphore::MAX_PERMITS)));
         let gate = Gate::new(&api.access, &api.settings);
-        Self { api, gate, requests, followers, running: TaskTracker::new(), draining: AtomicBool::new(false) }
+        Self {
+            api,
+            gate,
+            admission,
+            followers,
+            running: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// Where traces are shown to people, if anywhere.

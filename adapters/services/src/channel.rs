@@ -2,9 +2,9 @@
 //!
 //! | call | comes back | means |
 //! | --- | --- | --- |
-//! | `POST /v1/charges`; below one: `/capture`, `/void`, `/refunds` | 201 `succeeded` with a `transaction_id` | Done |
+//! | `POST /v1/charges`, `/v1/payouts`; below a charge: `/capture`, `/void`, `/refunds` | 201 `succeeded` with a `transaction_id` | Done |
 //! | | 402 `declined` | Declined |
-//! | `GET /v1/charges/{payment_id}`; below it: `/capture`, `/void`, `/refunds/{refund_id}` | 200 `succeeded` with a `transaction_id` | Done |
+//! | `GET /v1/charges/{payment_id}`, `/v1/payouts/{payment_id}`; below a charge: `/capture`, `/void`, `/refunds/{refund_id}` | 200 `succeeded` with a `transaction_id` | Done |
 //! | | 200 `declined` | Declined |
 //! | | 404 `not_found` | NotFound |
 //! | either | anything else, or nothing | Unknown |
@@ -40,6 +40,10 @@ use crate::remote::{self, Limits, NoReply, Remote, Reply, SetupError};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// Where charges and payouts are.
+const CHARGES: &str = "/v1/charges";
+const PAYOUTS: &str = "/v1/payouts";
+
 /// The longest reason of a decline that is kept, in bytes.
 const REASON_LIMIT: usize = 64;
 
@@ -69,6 +73,7 @@ impl ChannelSettings {
 pub struct HttpChannel {
     remote: Remote,
     charges: Uri,
+    payouts: Uri,
     inquiries: Semaphore,
 }
 
@@ -81,9 +86,10 @@ impl HttpChannel {
     pub fn new(settings: &ChannelSettings) -> Result<Self, SetupError> {
         let service = "channel";
         let remote = Remote::new(service, &settings.base_url, settings.limits)?;
-        let charges = remote.uri("/v1/charges").map_err(|source| SetupError::NotAUrl { service, source })?;
+        let uri = |path| remote.uri(path).map_err(|source| SetupError::NotAUrl { service, source });
+        let (charges, payouts) = (uri(CHARGES)?, uri(PAYOUTS)?);
         let inquiries = Semaphore::new(settings.max_inquiries.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { remote, charges, inquiries })
+        Ok(Self { remote, charges, payouts, inquiries })
     }
 
     /// Its breaker, which charges and inquiries share.
@@ -94,7 +100,7 @@ impl HttpChannel {
 
     async fn ask(&self, order: &ChannelOrder, context: &CommandContext) -> Result<Reply, NoReply> {
         let payment_id = order.payment_id().as_str();
-        let (path, key, body) = match order {
+        let (uri, key, body) = match order {
             ChannelOrder::Pay(charge) => {
                 let body = Body {
                     payment_id: Some(payment_id),
@@ -102,20 +108,26 @@ impl HttpChannel {
                     capture: (charge.capture == CaptureMode::Manual).then_some("manual"),
                     ..Body::of(charge.amount)
                 };
-                (None, payment_id.to_owned(), body)
+                (self.charges.clone(), payment_id.to_owned(), body)
+            }
+            ChannelOrder::PayOut { amount, reference, .. } => {
+                let body =
+                    Body { payment_id: Some(payment_id), reference: Some(reference), ..Body::of(*amount) };
+                (self.payouts.clone(), payment_id.to_owned(), body)
             }
             ChannelOrder::Capture { amount, .. } => {
-                (Some("/capture"), [payment_id, ":capture"].concat(), Body::of(*amount))
+                let uri = self.below(CHARGES, payment_id, "/capture")?;
+                (uri, [payment_id, ":capture"].concat(), Body::of(*amount))
             }
-            ChannelOrder::Void { .. } => (Some("/void"), [payment_id, ":void"].concat(), Body::default()),
+            ChannelOrder::Void { .. } => {
+                let uri = self.below(CHARGES, payment_id, "/void")?;
+                (uri, [payment_id, ":void"].concat(), Body::default())
+            }
             ChannelOrder::Refund { refund_id, amount, .. } => {
                 let body = Body { refund_id: Some(refund_id.as_str()), ..Body::of(*amount) };
-                (Some("/refunds"), refund_id.as_str().to_owned(), body)
+                let uri = self.below(CHARGES, payment_id, "/refunds")?;
+                (uri, refund_id.as_str().to_owned(), body)
             }
-        };
-        let uri = match path {
-            None => self.charges.clone(),
-            Some(path) => self.uri(payment_id, path)?,
         };
         let mut request = remote::post(uri, &body, context)?;
         // Never without its key: what cannot be inquired after is not sent.
@@ -127,19 +139,20 @@ impl HttpChannel {
     async fn ask_after(&self, order: &ChannelOrder, context: &CommandContext) -> Result<Reply, NoReply> {
         let payment_id = order.payment_id().as_str();
         let uri = match order {
-            ChannelOrder::Pay(_) => self.uri(payment_id, "")?,
-            ChannelOrder::Capture { .. } => self.uri(payment_id, "/capture")?,
-            ChannelOrder::Void { .. } => self.uri(payment_id, "/void")?,
+            ChannelOrder::Pay(_) => self.below(CHARGES, payment_id, "")?,
+            ChannelOrder::PayOut { .. } => self.below(PAYOUTS, payment_id, "")?,
+            ChannelOrder::Capture { .. } => self.below(CHARGES, payment_id, "/capture")?,
+            ChannelOrder::Void { .. } => self.below(CHARGES, payment_id, "/void")?,
             ChannelOrder::Refund { refund_id, .. } => {
-                self.uri(payment_id, &["/refunds/", refund_id.as_str()].concat())?
+                self.below(CHARGES, payment_id, &["/refunds/", refund_id.as_str()].concat())?
             }
         };
         self.remote.ask(remote::get(uri, context)).await
     }
 
-    fn uri(&self, payment_id: &str, path: &str) -> Result<Uri, NoReply> {
+    fn below(&self, kind: &str, payment_id: &str, path: &str) -> Result<Uri, NoReply> {
         // The alphabet of an id needs no escaping in a path.
-        let path = ["/v1/charges/", payment_id, path].concat();
+        let path = [kind, "/", payment_id, path].concat();
         self.remote.uri(&path).map_err(|_| NoReply::Unwritable)
     }
 }
@@ -266,6 +279,8 @@ struct Body<'a> {
     payment_method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
 }
 
 impl Body<'_> {

@@ -25,6 +25,15 @@ pub struct Charge {
 pub enum ChannelOrder {
     /// Collect, or guarantee, an amount.
     Pay(Charge),
+    /// Pay an amount out to the user's own account elsewhere.
+    PayOut {
+        /// The withdrawal.
+        payment_id: PaymentId,
+        /// How much.
+        amount: Money,
+        /// The client's own name for it.
+        reference: String,
+    },
     /// Take a guaranteed amount, or a part of it; what is left of it is let go.
     Capture {
         /// The payment that it was guaranteed for.
@@ -54,7 +63,8 @@ impl ChannelOrder {
     pub const fn payment_id(&self) -> &PaymentId {
         match self {
             Self::Pay(charge) => &charge.payment_id,
-            Self::Capture { payment_id, .. }
+            Self::PayOut { payment_id, .. }
+            | Self::Capture { payment_id, .. }
             | Self::Void { payment_id }
             | Self::Refund { payment_id, .. } => payment_id,
         }
@@ -65,6 +75,7 @@ impl ChannelOrder {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Pay(_) => "pay",
+            Self::PayOut { .. } => "payout",
             Self::Capture { .. } => "capture",
             Self::Void { .. } => "void",
             Self::Refund { .. } => "refund",
@@ -76,6 +87,7 @@ impl ChannelOrder {
     pub const fn span_name(&self) -> &'static str {
         match self {
             Self::Pay(_) => "channel.pay",
+            Self::PayOut { .. } => "channel.payout",
             Self::Capture { .. } => "channel.capture",
             Self::Void { .. } => "channel.void",
             Self::Refund { .. } => "channel.refund",

@@ -104,7 +104,7 @@ impl PaymentSaga {
 
     async fn settle(&self, mut resume: Resume) -> Result<(Reply, Ended), DriveError> {
         let details = Arc::clone(resume.details()?);
-        let mut asking = self.asking(charge(&details)?, &resume.begun_by, resume.asked_before);
+        let mut asking = self.asking(order(&details)?, &resume.begun_by, resume.asked_before);
         loop {
             match asking.hear(&resume.context).await {
                 Heard::Done(transaction_id) => {
@@ -317,17 +317,23 @@ impl PaymentSaga {
     }
 }
 
-/// What the channel is asked to pay.
-fn charge(details: &PaymentDetails) -> Result<ChannelOrder, DriveError> {
-    let Route::Channel { payment_method, capture } = &details.route else {
-        return Err(DriveError::damaged(format!("transfer {} waits for a channel", details.payment_id)));
-    };
-    Ok(ChannelOrder::Pay(Charge {
-        payment_id: details.payment_id.clone(),
-        amount: details.amount,
-        payment_method: payment_method.clone(),
-        capture: *capture,
-    }))
+/// What the channel is asked to collect, or to pay out.
+fn order(details: &PaymentDetails) -> Result<ChannelOrder, DriveError> {
+    let (payment_id, amount) = (details.payment_id.clone(), details.amount);
+    match &details.route {
+        Route::Channel { payment_method, capture } => Ok(ChannelOrder::Pay(Charge {
+            payment_id,
+            amount,
+            payment_method: payment_method.clone(),
+            capture: *capture,
+        })),
+        Route::Payout { reference } => {
+            Ok(ChannelOrder::PayOut { payment_id, amount, reference: reference.clone() })
+        }
+        Route::Transfer { .. } => {
+            Err(DriveError::damaged(format!("transfer {payment_id} waits for a channel")))
+        }
+    }
 }
 
 /// Waits out what passes; what does not pass is the caller's.

@@ -2,7 +2,7 @@
 //! it ended.
 
 use domain::account::AccountCommand;
-use domain::payment::PaymentDetails;
+use domain::payment::{PaymentDetails, Route};
 use domain::{AccountId, Money, PostingId};
 
 use crate::context::CommandContext;
@@ -10,13 +10,20 @@ use crate::ports::{EventStore, StoreError};
 use crate::system_accounts::SystemAccounts;
 use crate::unit::{Step, Unit};
 
-/// Spends the hold, or a part of it: the money goes from the payer to settlement.
+/// Spends the hold, or a part of it: the money goes from the payer to settlement. What was paid out is on the
+/// payer's statement as a withdrawal.
 pub(super) fn capturing(unit: Unit, details: &PaymentDetails, amount: Money, settlement: &AccountId) -> Unit {
     let payment_id = details.payment_id.clone();
     let posting_id = PostingId::of_payment(&payment_id);
-    let capture = AccountCommand::CaptureHold { payment_id, amount };
+    let spend = match &details.route {
+        Route::Payout { reference } => {
+            let (posting_id, reference) = (posting_id.clone(), reference.clone());
+            AccountCommand::Withdraw { payment_id, posting_id, reference }
+        }
+        Route::Channel { .. } | Route::Transfer { .. } => AccountCommand::CaptureHold { payment_id, amount },
+    };
     let credit = AccountCommand::Credit { posting_id, amount, payment_id: None };
-    unit.then(Step::Account(details.payer.clone(), capture)).then(Step::Account(settlement.clone(), credit))
+    unit.then(Step::Account(details.payer.clone(), spend)).then(Step::Account(settlement.clone(), credit))
 }
 
 /// Gives the hold back.

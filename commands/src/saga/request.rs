@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use domain::account::AccountCommand;
 use domain::payment::{
-    CaptureMode, FailureReason, PaymentCommand, PaymentDetails, PaymentStatus, Requester, RiskAssessment,
-    RiskLevel, Route,
+    FailureReason, PaymentCommand, PaymentDetails, PaymentStatus, Requester, RiskAssessment, RiskLevel, Route,
 };
 use domain::{AccountError, AccountId, Money, PaymentError, PaymentId, UserId};
 use tokio::time::Instant;
@@ -30,10 +29,8 @@ pub struct PaymentRequest {
     pub user_id: UserId,
     /// How much.
     pub amount: Money,
-    /// By which means.
-    pub payment_method: String,
-    /// When the money is taken.
-    pub capture: CaptureMode,
+    /// Where the money goes.
+    pub route: Route,
     /// The client's own notes.
     pub metadata: BTreeMap<String, String>,
 }
@@ -220,7 +217,7 @@ impl PaymentSaga {
             payment_id: request.payment_id.clone(),
             user_id: request.user_id.clone(),
             amount: request.amount,
-            payment_method: request.payment_method.clone(),
+            payment_method: request.route.method().to_owned(),
         };
         let span = spans::call("risk.check");
         let context = keyed.context.within(&span);
@@ -310,8 +307,8 @@ impl PaymentSaga {
         request: PaymentRequest,
         keyed: KeyedRequest,
     ) -> Result<Reply, PaymentRequestError> {
-        let PaymentRequest { payment_id, user_id, amount, payment_method, .. } = &request;
-        let span = processing(payment_id, user_id, *amount, payment_method, &keyed.context.trace);
+        let PaymentRequest { payment_id, user_id, amount, route, .. } = &request;
+        let span = processing(payment_id, user_id, *amount, route.method(), &keyed.context.trace);
         let began = Instant::now();
         let way = async {
             match self.begin(request, keyed).await? {
@@ -370,7 +367,7 @@ impl Plan {
             payer: AccountId::of_user(&request.user_id, request.amount.currency),
             user_id: request.user_id,
             amount: request.amount,
-            route: Route::Channel { payment_method: request.payment_method, capture: request.capture },
+            route: request.route,
             requester: keyed.claim.key.requester(),
             metadata: request.metadata,
         };

@@ -18,15 +18,6 @@ pub enum AccountCommand {
         /// The client's own name for it.
         reference: String,
     },
-    /// Money of a user leaves to outside.
-    Withdraw {
-        /// The posting that also credits the funding account.
-        posting_id: PostingId,
-        /// How much.
-        amount: Money,
-        /// The client's own name for it.
-        reference: String,
-    },
     /// Set an amount aside for a payment.
     Hold {
         /// Whose hold it is.
@@ -40,6 +31,15 @@ pub enum AccountCommand {
         payment_id: PaymentId,
         /// How much of it is spent.
         amount: Money,
+    },
+    /// Money of a user has left to outside: a hold is spent, all of it.
+    Withdraw {
+        /// Whose hold it is.
+        payment_id: PaymentId,
+        /// The posting that also credits settlement.
+        posting_id: PostingId,
+        /// The client's own name for it.
+        reference: String,
     },
     /// Give a hold back.
     ReleaseHold {

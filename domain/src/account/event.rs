@@ -47,6 +47,10 @@ pub enum AccountEvent {
         amount: Money,
         /// The client's own name for it.
         reference: String,
+        /// The payment whose hold was spent. Absent in logs from before withdrawals went through the channel:
+        /// those held nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payment_id: Option<PaymentId>,
     },
     /// An amount was set aside for a payment.
     FundsHeld {
@@ -126,11 +130,13 @@ impl AccountEvent {
     pub const fn held_minor(&self) -> i64 {
         match self {
             Self::FundsHeld { amount, .. } => amount.minor,
-            Self::HoldReleased { amount, .. } => -amount.minor,
+            Self::HoldReleased { amount, .. } | Self::FundsWithdrawn { amount, payment_id: Some(_), .. } => {
+                -amount.minor
+            }
             Self::HoldCaptured { amount, released, .. } => -(amount.minor + released.minor),
             Self::AccountOpened(_)
             | Self::FundsDeposited { .. }
-            | Self::FundsWithdrawn { .. }
+            | Self::FundsWithdrawn { payment_id: None, .. }
             | Self::FundsCredited { .. }
             | Self::FundsDebited { .. }
             | Self::AccountFrozen { .. }

@@ -39,7 +39,7 @@ use crate::money::{Currency, Money};
 pub const FOLD_SOURCE: &str =
     concat!(include_str!("mod.rs"), include_str!("event.rs"), include_str!("upcasters.rs"));
 
-/// The purpose of the system accounts on which deposits and withdrawals have their other leg.
+/// The purpose of the system accounts on which deposits have their other leg.
 pub const FUNDING: &str = "funding";
 
 /// Whether an account may be used.
@@ -143,10 +143,6 @@ impl Account {
                 self.may_receive(amount, currency)?;
                 E::FundsCredited { posting_id, amount, payment_id }
             }
-            C::Withdraw { posting_id, amount, reference } => {
-                self.may_spend(amount, currency)?;
-                E::FundsWithdrawn { posting_id, amount, reference }
-            }
             C::Debit { posting_id, amount, payment_id } => {
                 self.may_spend(amount, currency)?;
                 E::FundsDebited { posting_id, amount, payment_id }
@@ -164,6 +160,10 @@ impl Account {
                 self.may_capture(&payment_id, amount, currency)?;
                 let released = Money::new(self.held_for(&payment_id)? - amount.minor, currency);
                 E::HoldCaptured { payment_id, amount, released }
+            }
+            C::Withdraw { payment_id, posting_id, reference } => {
+                let amount = Money::new(self.held_for(&payment_id)?, currency);
+                E::FundsWithdrawn { posting_id, amount, reference, payment_id: Some(payment_id) }
             }
             C::ReleaseHold { payment_id } => {
                 let amount = Money::new(self.held_for(&payment_id)?, currency);
@@ -338,14 +338,16 @@ impl Aggregate for Account {
             E::FundsHeld { payment_id, amount } => {
                 self.holds.insert(payment_id, amount.minor);
             }
-            E::HoldCaptured { payment_id, .. } | E::HoldReleased { payment_id, .. } => {
+            E::HoldCaptured { payment_id, .. }
+            | E::HoldReleased { payment_id, .. }
+            | E::FundsWithdrawn { payment_id: Some(payment_id), .. } => {
                 self.holds.remove(&payment_id);
             }
             E::AccountFrozen { .. } => self.status = AccountStatus::Frozen,
             E::AccountUnfrozen => self.status = AccountStatus::Active,
             E::AccountClosed => self.status = AccountStatus::Closed,
             E::FundsDeposited { .. }
-            | E::FundsWithdrawn { .. }
+            | E::FundsWithdrawn { payment_id: None, .. }
             | E::FundsCredited { .. }
             | E::FundsDebited { .. } => {}
         }

@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | [`given`] | given, when, then |
 //! | [`opening`] | open, freeze, unfreeze, close |
-//! | [`postings`] | deposit, withdraw, credit, debit |
-//! | [`holds`] | hold, capture, release |
+//! | [`postings`] | deposit, credit, debit |
+//! | [`holds`] | hold, capture, withdraw, release |
 //!
 //! Here is the vocabulary they share: the account is `USER_7`'s in USD, or the funding account.
 
@@ -90,8 +90,16 @@ fn deposited(amount: Money) -> AccountEvent {
     AccountEvent::FundsDeposited { posting_id: posting(), amount, reference: "salary".to_owned() }
 }
 
+/// Its hold is spent.
 fn withdrawn(amount: Money) -> AccountEvent {
-    AccountEvent::FundsWithdrawn { posting_id: posting(), amount, reference: "rent".to_owned() }
+    let payment_id = Some(payment(PAYMENT));
+    AccountEvent::FundsWithdrawn { posting_id: posting(), amount, reference: "rent".to_owned(), payment_id }
+}
+
+/// From before withdrawals went through the channel.
+fn withdrawn_at_once(amount: Money) -> AccountEvent {
+    let reference = "rent".to_owned();
+    AccountEvent::FundsWithdrawn { posting_id: posting(), amount, reference, payment_id: None }
 }
 
 fn credited(amount: Money) -> AccountEvent {
@@ -144,8 +152,9 @@ fn deposit(amount: Money) -> AccountCommand {
     AccountCommand::Deposit { posting_id: posting(), amount, reference: "salary".to_owned() }
 }
 
-fn withdraw(amount: Money) -> AccountCommand {
-    AccountCommand::Withdraw { posting_id: posting(), amount, reference: "rent".to_owned() }
+fn withdraw() -> AccountCommand {
+    let (payment_id, posting_id) = (payment(PAYMENT), posting());
+    AccountCommand::Withdraw { payment_id, posting_id, reference: "rent".to_owned() }
 }
 
 fn credit(amount: Money) -> AccountCommand {

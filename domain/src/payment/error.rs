@@ -58,6 +58,9 @@ pub enum PaymentError {
     /// Only what went through the channel comes back through it.
     #[error("a transfer cannot be refunded; transfer the amount back")]
     TransferNotRefundable,
+    /// What the channel has paid out, it cannot give back.
+    #[error("a withdrawal cannot be refunded; deposit what comes back")]
+    WithdrawalNotRefundable,
     /// An amount must be above zero and in the payment's currency.
     #[error("{requested:?} is not an amount of this payment")]
     WrongAmount {

@@ -64,6 +64,56 @@ pub enum Route {
         /// The account that receives.
         payee: AccountId,
     },
+    /// Out through the payment channel to the user's own account elsewhere: a withdrawal.
+    Payout {
+        /// The client's own name for it; the channel is told.
+        reference: String,
+    },
+}
+
+impl Route {
+    /// The means of payment, as the risk service, spans and logs name it.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        match self {
+            Self::Channel { payment_method, .. } => payment_method,
+            Self::Transfer { .. } => "transfer",
+            Self::Payout { .. } => "payout",
+        }
+    }
+
+    /// What a client calls a payment on this route.
+    #[must_use]
+    pub const fn kind(&self) -> PaymentKind {
+        match self {
+            Self::Channel { .. } => PaymentKind::Payment,
+            Self::Transfer { .. } => PaymentKind::Transfer,
+            Self::Payout { .. } => PaymentKind::Withdrawal,
+        }
+    }
+}
+
+/// Which of its three forms a payment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentKind {
+    /// Collected through the channel.
+    Payment,
+    /// From one user to another.
+    Transfer,
+    /// Paid out through the channel.
+    Withdrawal,
+}
+
+impl PaymentKind {
+    /// The name used in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Transfer => "transfer",
+            Self::Withdrawal => "withdrawal",
+        }
+    }
 }
 
 /// When the money is taken.

@@ -35,8 +35,8 @@ use serde::{Deserialize, Serialize};
 pub use command::PaymentCommand;
 pub use error::PaymentError;
 pub use event::{
-    CaptureMode, FailureReason, PaymentDetails, PaymentEvent, Requester, ReviewOutcome, RiskAssessment,
-    RiskLevel, Route,
+    CaptureMode, FailureReason, PaymentDetails, PaymentEvent, PaymentKind, Requester, ReviewOutcome,
+    RiskAssessment, RiskLevel, Route,
 };
 
 use crate::id::{RefundId, TransactionId};
@@ -276,9 +276,12 @@ impl Payment {
             (_, end @ (C::Capture { .. } | C::ConfirmCaptured | C::Void { .. } | C::ConfirmVoided)) => {
                 return self.decide_end(end);
             }
-            // The money never was at the channel: a transfer is undone by a transfer.
-            (S::Completed, C::StartRefund { .. }) if self.is_transfer() => {
+            // The channel has taken nothing that it could give back.
+            (S::Completed, C::StartRefund { .. }) if self.kind() == Some(PaymentKind::Transfer) => {
                 return Err(PaymentError::TransferNotRefundable);
+            }
+            (S::Completed, C::StartRefund { .. }) if self.kind() == Some(PaymentKind::Withdrawal) => {
+                return Err(PaymentError::WithdrawalNotRefundable);
             }
             (S::Completed, C::StartRefund { refund_id, amount, requester }) => {
                 self.start_refund(refund_id, amount, requester)?
@@ -467,7 +470,11 @@ impl Payment {
     }
 
     fn is_transfer(&self) -> bool {
-        matches!(self.details.as_ref().map(|details| &details.route), Some(Route::Transfer { .. }))
+        self.kind() == Some(PaymentKind::Transfer)
+    }
+
+    fn kind(&self) -> Option<PaymentKind> {
+        self.details.as_ref().map(|details| details.route.kind())
     }
 }
 

@@ -91,6 +91,10 @@ fn transfer() -> PaymentDetails {
     details(Route::Transfer { payee: AccountId::of_user(&payee, Currency::USD) })
 }
 
+fn withdrawal() -> PaymentDetails {
+    details(Route::Payout { reference: "rent".to_owned() })
+}
+
 fn low_risk() -> RiskAssessment {
     RiskAssessment::Assessed { level: RiskLevel::Low, score: 7 }
 }

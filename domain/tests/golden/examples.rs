@@ -42,7 +42,18 @@ pub(crate) fn account_events() -> Vec<AccountEvent> {
             currency: Currency::JPY,
         }),
         E::FundsDeposited { posting_id: posting_id(), amount: usd(10_000), reference: "salary".to_owned() },
-        E::FundsWithdrawn { posting_id: posting_id(), amount: usd(2_500), reference: "rent".to_owned() },
+        E::FundsWithdrawn {
+            posting_id: posting_id(),
+            amount: usd(2_500),
+            reference: "rent".to_owned(),
+            payment_id: None,
+        },
+        E::FundsWithdrawn {
+            posting_id: posting_id(),
+            amount: usd(753),
+            reference: "rent".to_owned(),
+            payment_id: Some(payment_id()),
+        },
         E::FundsHeld { payment_id: payment_id(), amount: usd(753) },
         E::HoldCaptured { payment_id: payment_id(), amount: usd(753), released: usd(0) },
         E::HoldCaptured { payment_id: payment_id(), amount: usd(500), released: usd(253) },
@@ -124,6 +135,7 @@ fn initiated_events() -> Vec<PaymentEvent> {
         details(card(CaptureMode::Automatic), BTreeMap::new()),
         details(card(CaptureMode::Manual), order),
         details(transfer, BTreeMap::new()),
+        details(Route::Payout { reference: "rent".to_owned() }, BTreeMap::new()),
     ]
 }
 

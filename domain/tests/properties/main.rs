@@ -73,7 +73,7 @@ proptest! {
         each_boundary(&history, |world| {
             for currency in CURRENCIES {
                 let taken: i128 = (world.payments.values())
-                    .filter(|payment| matches!(route(payment), Some(Route::Channel { .. })))
+                    .filter(|payment| matches!(route(payment), Some(Route::Channel { .. } | Route::Payout { .. })))
                     .filter(|payment| amount_in(payment, currency))
                     .map(|payment| captured(payment) - refunded(payment, &[RefundStatus::Completed]))
                     .sum();

@@ -27,11 +27,10 @@ const REFUNDS: u8 = 2;
 #[derive(Debug, Clone)]
 pub(crate) enum Unit {
     Deposit { user: u8, amount: Money, reference: String },
-    Withdraw { user: u8, amount: Money, reference: String },
     Freeze { user: u8, currency: Currency, reason: String },
     Unfreeze { user: u8, currency: Currency },
     Close { user: u8, currency: Currency },
-    Begin { payment: u8, user: u8, amount: Money, capture: CaptureMode, risk: RiskAssessment },
+    Begin { payment: u8, user: u8, amount: Money, route: Route, risk: RiskAssessment },
     Transfer { payment: u8, from: u8, to: u8, amount: Money },
     Paid { payment: u8, transaction: u8 },
     Declined { payment: u8, reason: String },
@@ -52,15 +51,12 @@ impl Unit {
     pub(crate) fn steps(&self, world: &World) -> Vec<Step> {
         match self.clone() {
             Self::Deposit { user, amount, reference } => deposit(user, amount, reference),
-            Self::Withdraw { user, amount, reference } => withdraw(user, amount, reference),
             Self::Freeze { user, currency, reason } => {
                 vec![on_account(user, currency, A::Freeze { reason })]
             }
             Self::Unfreeze { user, currency } => vec![on_account(user, currency, A::Unfreeze)],
             Self::Close { user, currency } => vec![on_account(user, currency, A::Close)],
-            Self::Begin { payment, user, amount, capture, risk } => {
-                begin(payment, user, amount, capture, risk)
-            }
+            Self::Begin { payment, user, amount, route, risk } => begin(payment, user, amount, route, risk),
             Self::Transfer { payment, from, to, amount } => transfer(payment, from, to, amount),
             Self::Paid { payment, transaction } => {
                 paid(world, payment, P::ConfirmPaid { transaction_id: transaction_id(transaction) })
@@ -96,8 +92,8 @@ impl Unit {
     /// makes no difference to anything that is checked here.
     pub(crate) fn steps_when_refused(&self) -> Option<Vec<Step>> {
         let (payment, steps) = match self.clone() {
-            Self::Begin { payment, user, amount, capture, risk } => {
-                (payment, begin(payment, user, amount, capture, risk))
+            Self::Begin { payment, user, amount, route, risk } => {
+                (payment, begin(payment, user, amount, route, risk))
             }
             Self::Transfer { payment, from, to, amount } => (payment, transfer(payment, from, to, amount)),
             _ => return None,
@@ -114,16 +110,8 @@ fn deposit(user: u8, amount: Money, reference: String) -> Vec<Step> {
     vec![on_account(user, amount.currency, deposit), on_system(FUNDING, amount.currency, debit)]
 }
 
-fn withdraw(user: u8, amount: Money, reference: String) -> Vec<Step> {
-    let posting_id = PostingId::parse("MOVE_1").expect("an id");
-    let credit = A::Credit { posting_id: posting_id.clone(), amount, payment_id: None };
-    let withdraw = A::Withdraw { posting_id, amount, reference };
-    vec![on_account(user, amount.currency, withdraw), on_system(FUNDING, amount.currency, credit)]
-}
-
 /// Initiated, assessed and, unless the risk is high, reserved: nothing outside happens in between.
-fn begin(payment: u8, user: u8, amount: Money, capture: CaptureMode, risk: RiskAssessment) -> Vec<Step> {
-    let route = Route::Channel { payment_method: "credit_card".to_owned(), capture };
+fn begin(payment: u8, user: u8, amount: Money, route: Route, risk: RiskAssessment) -> Vec<Step> {
     let rejected = matches!(risk, RiskAssessment::Assessed { level: RiskLevel::High, .. });
     let mut steps = vec![
         on_payment(payment, P::Initiate(new_details(payment, user, amount, route).into())),
@@ -153,13 +141,12 @@ fn paid(world: &World, payment: u8, confirm: P) -> Vec<Step> {
     let Some(details) = details(world, payment) else {
         return vec![on_payment(payment, confirm)];
     };
-    let automatic = matches!(&details.route, Route::Channel { capture: CaptureMode::Automatic, .. });
     let mut steps = vec![on_payment(payment, confirm)];
     let ends = world.payments.get(&payment_id(payment)).is_some_and(|payment| payment.ending.is_some());
     if ends {
         // A review has found that the channel took it: what was being captured, or all, for all the void.
         steps.extend(settled(details, being_captured(world, payment).unwrap_or(details.amount)));
-    } else if automatic {
+    } else if !details.is_captured_by_hand() {
         steps.extend(settled(details, details.amount));
     }
     steps
@@ -196,12 +183,18 @@ fn capture(world: &World, payment: u8, minor: i64) -> Vec<Step> {
     vec![on_payment(payment, P::Capture { amount, requester: requester() })]
 }
 
-/// The two legs of a capture.
+/// The two legs of what the channel has done.
 fn settled(details: &PaymentDetails, amount: Money) -> [Step; 2] {
     let payment_id = details.payment_id.clone();
     let posting_id = PostingId::of_payment(&payment_id);
+    let spend = match &details.route {
+        Route::Payout { reference } => {
+            A::Withdraw { payment_id, posting_id: posting_id.clone(), reference: reference.clone() }
+        }
+        Route::Channel { .. } | Route::Transfer { .. } => A::CaptureHold { payment_id, amount },
+    };
     [
-        Step::Account(details.payer.clone(), A::CaptureHold { payment_id, amount }),
+        Step::Account(details.payer.clone(), spend),
         on_system(SETTLEMENT, amount.currency, A::Credit { posting_id, amount, payment_id: None }),
     ]
 }
@@ -235,7 +228,7 @@ fn complete_refund(world: &World, payment: u8, refund: u8) -> Vec<Step> {
     let mut steps = vec![on_payment(payment, complete)];
     if let (Some(amount), Some(details)) = (under_way, details(world, payment)) {
         let went_to = match &details.route {
-            Route::Channel { .. } => system(SETTLEMENT, amount.currency),
+            Route::Channel { .. } | Route::Payout { .. } => system(SETTLEMENT, amount.currency),
             Route::Transfer { payee } => payee.clone(),
         };
         let payment_id = Some(details.payment_id.clone());
@@ -312,8 +305,6 @@ fn account_units() -> impl Strategy<Value = Unit> {
     prop_oneof![
         12 => (user(), amounts(), ".{0,8}")
             .prop_map(|(user, amount, reference)| Unit::Deposit { user, amount, reference }),
-        6 => (user(), amounts(), ".{0,8}")
-            .prop_map(|(user, amount, reference)| Unit::Withdraw { user, amount, reference }),
         2 => (user(), currencies(), ".{0,8}")
             .prop_map(|(user, currency, reason)| Unit::Freeze { user, currency, reason }),
         4 => (user(), currencies()).prop_map(|(user, currency)| Unit::Unfreeze { user, currency }),
@@ -322,11 +313,15 @@ fn account_units() -> impl Strategy<Value = Unit> {
 }
 
 fn beginnings() -> impl Strategy<Value = Unit> {
-    let capture = prop_oneof![Just(CaptureMode::Automatic), Just(CaptureMode::Manual)];
+    let card = |capture| Route::Channel { payment_method: "credit_card".to_owned(), capture };
+    let route = prop_oneof![
+        2 => Just(card(CaptureMode::Automatic)),
+        2 => Just(card(CaptureMode::Manual)),
+        1 => ".{0,8}".prop_map(|reference| Route::Payout { reference }),
+    ];
     prop_oneof![
-        4 => (0..PAYMENTS, 0..USERS, amounts(), capture, risks()).prop_map(
-            |(payment, user, amount, capture, risk)| Unit::Begin { payment, user, amount, capture, risk }
-        ),
+        5 => (0..PAYMENTS, 0..USERS, amounts(), route, risks())
+            .prop_map(|(payment, user, amount, route, risk)| Unit::Begin { payment, user, amount, route, risk }),
         1 => (0..PAYMENTS, 0..USERS, 0..USERS, amounts())
             .prop_map(|(payment, from, to, amount)| Unit::Transfer { payment, from, to, amount }),
     ]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::examples::{
     alice, alices, captured, credited, debited, deposited, event_id, frozen, funding, funding_opened, held,
-    jpy, opened, recorded, released, time, to_alice, to_payment, usd, withdrawn,
+    jpy, opened, paid_out, recorded, released, time, to_alice, to_payment, usd, withdrawn,
 };
 
 /// The row after events at positions 1, 2, ...
@@ -57,6 +57,7 @@ fn each_event_moves_what_its_name_says() {
     for (event, posted, held_then, status) in [
         (deposited(usd(5)), 105, 30, Active),
         (withdrawn(usd(5)), 95, 30, Active),
+        (paid_out(usd(30)), 70, 0, Active),
         (credited(usd(5)), 105, 30, Active),
         (debited(usd(5)), 95, 30, Active),
         (held(usd(5)), 100, 35, Active),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::examples::{
     alices, captured, credited, debited, deposited, event_id, frozen, funding, held, initiated, jpy, opened,
-    payment, posting, recorded, released, time, to_alice, to_payment, usd, withdrawn,
+    paid_out, payment, posting, recorded, released, time, to_alice, to_payment, usd, withdrawn,
 };
 
 /// The lines of events at positions 1, 2, ..., and what the next line begins with.
@@ -47,6 +47,7 @@ fn each_leg_of_a_posting_is_a_line_with_its_sign_and_its_payment() {
     for (event, amount, posting_id, payment_id) in [
         (deposited(usd(5)), 5, "d", None),
         (withdrawn(usd(5)), -5, "w", None),
+        (paid_out(usd(7)), -7, "p", Some("p")),
         (credited(usd(5)), 5, "c", Some("c")),
         (debited(usd(5)), -5, "b", Some("b")),
         // What a hold gives back never left the account.

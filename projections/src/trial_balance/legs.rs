@@ -31,7 +31,15 @@ pub(super) fn movement(event: &AccountEvent) -> Movement<'_> {
         E::AccountOpened(opening) => Movement::Opening(opening),
         E::FundsDeposited { posting_id, amount, reference: _ } => leg(posting_id, *amount, minor(*amount)),
         E::FundsCredited { posting_id, amount, .. } => leg(posting_id, *amount, minor(*amount)),
-        E::FundsWithdrawn { posting_id, amount, reference: _ } => leg(posting_id, *amount, -minor(*amount)),
+        E::FundsWithdrawn { posting_id, amount, payment_id: None, .. } => {
+            leg(posting_id, *amount, -minor(*amount))
+        }
+        E::FundsWithdrawn { posting_id, amount, payment_id: Some(_), .. } => Movement::Amounts {
+            currency: amount.currency,
+            posted: -minor(*amount),
+            held: -minor(*amount),
+            posting_id: Some(posting_id.clone()),
+        },
         E::FundsDebited { posting_id, amount, .. } => leg(posting_id, *amount, -minor(*amount)),
         E::FundsHeld { payment_id: _, amount } => hold(*amount, minor(*amount)),
         E::HoldReleased { payment_id: _, amount } => hold(*amount, -minor(*amount)),

@@ -44,7 +44,12 @@ fn deposited(id: &str, amount: Money) -> AccountEvent {
 }
 
 fn withdrawn(id: &str, amount: Money) -> AccountEvent {
-    AccountEvent::FundsWithdrawn { posting_id: posting(id), amount, reference: "rent".to_owned() }
+    AccountEvent::FundsWithdrawn {
+        posting_id: posting(id),
+        amount,
+        reference: "rent".to_owned(),
+        payment_id: None,
+    }
 }
 
 fn credited(id: &str, amount: Money) -> AccountEvent {

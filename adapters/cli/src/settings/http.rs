@@ -44,6 +44,8 @@ pub(crate) struct Http {
     pub(crate) max_headers: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_in_flight: usize,
+    /// How long requests should take while there are more than this process can serve.
+    pub(crate) overload_target_ms: u64,
     /// How long `/readyz` says 503 before connections are refused, so that a load balancer can notice.
     pub(crate) shutdown_notice_ms: u64,
     /// How long everything that is under way may take to end after that.
@@ -110,6 +112,7 @@ impl Default for Http {
             max_headers: 100,
             max_connections: 10_000,
             max_in_flight: 512,
+            overload_target_ms: 200,
             shutdown_notice_ms: 0,
             drain_timeout_ms: 10_000,
         }
@@ -139,6 +142,7 @@ impl Http {
             ("http.header_timeout_ms", self.header_timeout_ms, 1..=hour),
             ("http.body_timeout_ms", self.body_timeout_ms, 1..=hour),
             ("http.idle_timeout_ms", self.idle_timeout_ms, 1..=hour),
+            ("http.overload_target_ms", self.overload_target_ms, 1..=60_000),
             ("http.shutdown_notice_ms", self.shutdown_notice_ms, 0..=LONGEST_WAIT_MS),
             ("http.drain_timeout_ms", self.drain_timeout_ms, 0..=LONGEST_WAIT_MS),
         ];
@@ -190,6 +194,7 @@ impl Http {
             max_headers: self.max_headers,
             max_connections: self.max_connections,
             max_in_flight: self.max_in_flight,
+            overload_target: ms(self.overload_target_ms),
             shutdown_notice: ms(self.shutdown_notice_ms),
             drain_timeout: ms(self.drain_timeout_ms),
             ..HttpSettings::default()

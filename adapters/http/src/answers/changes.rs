@@ -155,6 +155,9 @@ pub(super) fn payment_refused(payment_id: &PaymentId, refusal: &PaymentError, tr
             Problem::unprocessable("invalid_amount", detail()).param("amount")
         }
         PaymentError::TooManyRefunds { .. } => Problem::unprocessable("too_many_refunds", detail()),
+        PaymentError::WithdrawalNotRefundable => {
+            Problem::unprocessable("withdrawal_not_refundable", detail())
+        }
         PaymentError::TransferNotRefundable => Problem::unprocessable("transfer_not_refundable", detail()),
         PaymentError::RefundNotFound { .. } | PaymentError::RefundExists { .. } => {
             Problem::new(StatusCode::CONFLICT, "refund_conflict", detail())

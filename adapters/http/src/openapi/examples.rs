@@ -35,9 +35,20 @@ pub(super) fn processing() -> Value {
     })
 }
 
+pub(super) fn paid_out() -> Value {
+    json!({
+        "payment_id": "pay_019ab3c4d5e67f8091a2b3c4d5e6f708", "status": "completed",
+        "transaction_id": "txn_7c9e6679", "amount": "100.00", "currency": "USD", "message": "The amount is paid out.",
+        "balance": {
+            "account_id": ACCOUNT, "posted": "0.00", "held": "0.00", "available": "0.00", "currency": "USD",
+        },
+        "position": 9,
+    })
+}
+
 pub(super) fn payment() -> Value {
     json!({
-        "payment_id": "PAY_42", "user_id": "USER_7", "status": "completed", "step": "completed", "amount": "7.53",
+        "payment_id": "PAY_42", "user_id": "USER_7", "kind": "payment", "status": "completed", "step": "completed", "amount": "7.53",
         "currency": "USD", "payment_method": "credit_card", "capture": "automatic", "captured": "7.53",
         "transaction_id": "txn_7c9e6679", "failure": null,
         "risk": { "level": "low", "score": 12, "degraded": false }, "metadata": { "order": "A-1001" }, "position": 9,

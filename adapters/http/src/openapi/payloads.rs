@@ -12,9 +12,15 @@ fn fields_of(event: &str) -> Vec<(&'static str, Value)> {
         "AccountOpened" => {
             vec![("account_id", is("AnyId")), ("owner", owner()), ("currency", is("Currency"))]
         }
-        "FundsDeposited" | "FundsWithdrawn" => {
+        "FundsDeposited" => {
             vec![("posting_id", is("PostingId")), ("amount", money()), ("reference", text())]
         }
+        "FundsWithdrawn" => vec![
+            ("posting_id", is("PostingId")),
+            ("amount", money()),
+            ("reference", text()),
+            ("payment_id?", is("PaymentId")),
+        ],
         "FundsHeld" | "HoldReleased" => vec![("payment_id", is("PaymentId")), ("amount", money())],
         "HoldCaptured" => {
             vec![("payment_id", is("PaymentId")), ("amount", money()), ("released", money())]
@@ -111,7 +117,9 @@ fn owner() -> Value {
 fn route() -> Value {
     let channel = object(&[("payment_method", text()), ("capture", is("Capture"))]);
     let transfer = object(&[("payee", is("AccountId"))]);
-    one_of(&[object(&[("channel", channel)]), object(&[("transfer", transfer)])])
+    let payout = object(&[("reference", text())]);
+    let routes = [("channel", channel), ("transfer", transfer), ("payout", payout)];
+    one_of(&routes.map(|route| object(&[route])))
 }
 
 fn assessment() -> Value {

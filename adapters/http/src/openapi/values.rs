@@ -9,7 +9,7 @@ use commands::webhooks::{DeliveryStatus, EndpointStatus, known_events};
 use domain::account::AccountStatus;
 use domain::id::MAX_ID_LENGTH;
 use domain::money::parse_currency;
-use domain::payment::{CaptureMode, PaymentStatus, RiskLevel};
+use domain::payment::{CaptureMode, PaymentKind, PaymentStatus, RiskLevel};
 use serde_json::Value;
 use utoipa::openapi::schema::{AdditionalProperties, OneOfBuilder};
 use utoipa::openapi::{KnownFormat, Object, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
@@ -80,6 +80,8 @@ values! {
         .description(Some("RFC 3339, UTC, microseconds.")).examples(["2026-11-25T08:30:00.123456Z"]).build();
     Currency = one_of("An ISO 4217 currency that can be paid in.", &currencies());
     AmountToMove = amount_to_move();
+    PaymentForm = one_of("Collected through the channel, moved from one user to another, or paid out.",
+        &[PaymentKind::Payment, PaymentKind::Transfer, PaymentKind::Withdrawal].map(PaymentKind::name));
     PaymentState = one_of("`processing` until the outcome is known.", &client_statuses());
     RefundState = one_of("`processing` until the channel has answered.", &["processing", "completed", "failed"]);
     PaymentStep = one_of("Where the engine is with the payment. Depend on `status`.",

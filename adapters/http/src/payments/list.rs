@@ -38,6 +38,7 @@ fn view(row: &PaymentRow) -> PaymentView<'_> {
     PaymentView {
         payment_id: &row.payment_id,
         user_id: &row.user_id,
+        kind: row.kind().name(),
         status: client_status(row.status),
         step: row.status.name(),
         amount: Decimal(row.amount),

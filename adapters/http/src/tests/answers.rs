@@ -129,7 +129,8 @@ fn a_payment_under_way_is_processing_whatever_its_step() {
     let under_way = payment([low(), PaymentCommand::ReserveFunds]);
     let body: Value = serde_json::from_str(&payment_body(&under_way).unwrap()).unwrap();
     let expected = json!({
-        "payment_id": "PAY_42", "user_id": "USER_7", "status": "processing", "step": "reserved",
+        "payment_id": "PAY_42", "user_id": "USER_7", "kind": "payment", "status": "processing",
+        "step": "reserved",
         "amount": "7.53", "currency": "USD", "payment_method": "credit_card", "capture": "automatic",
         "captured": null, "transaction_id": null, "failure": null,
         "risk": {"level": "low", "score": 1, "degraded": false}, "metadata": {},

@@ -13,7 +13,7 @@ use axum::response::Response;
 
 use super::Shared;
 use super::behaviour::transaction_id;
-use super::charge::{DeclineReason, Inquiry, Order, Payment};
+use super::charge::{DeclineReason, Inquiry, Order, Payment, PayoutBody};
 use super::connection::Line;
 use super::journal::JournalError;
 use super::record::{PayError, Record};
@@ -58,15 +58,31 @@ pub(super) async fn pay(
     key: IdempotencyKey,
     body: Bytes,
 ) -> Response {
-    let order: Order<'_> = match serde_json::from_slice(&body) {
-        Ok(order) => order,
-        Err(error) => return reply::unreadable(&error),
-    };
+    match serde_json::from_slice(&body) {
+        Ok(order) => carry_out(&shared, &line, &key, order).await,
+        Err(error) => reply::unreadable(&error),
+    }
+}
+
+/// `POST /v1/payouts`
+pub(super) async fn pay_out(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    key: IdempotencyKey,
+    body: Bytes,
+) -> Response {
+    match serde_json::from_slice::<PayoutBody<'_>>(&body) {
+        Ok(payout) => carry_out(&shared, &line, &key, payout.into()).await,
+        Err(error) => reply::unreadable(&error),
+    }
+}
+
+async fn carry_out(shared: &Arc<Shared>, line: &Line, key: &IdempotencyKey, order: Order<'_>) -> Response {
     if let Err(detail) = order.check() {
         return reply::refusal(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail);
     }
-    let Some(behaviour) = reply::past_stall(&shared, |behaviour| behaviour.stalled).await else {
-        return reply::nothing(&line);
+    let Some(behaviour) = reply::past_stall(shared, |behaviour| behaviour.stalled).await else {
+        return reply::nothing(line);
     };
     let key = key.as_str();
     let paid = shared.record.pay(key, &order, || behaviour.fate(key, &order.payment_method));
@@ -81,14 +97,14 @@ pub(super) async fn pay(
         Ok(Payment::Declined(reason)) => declined(StatusCode::PAYMENT_REQUIRED, reason),
         Ok(Payment::Processing) => processing(StatusCode::ACCEPTED),
         Ok(Payment::ServerError) => reply::server_error(),
-        Ok(Payment::Silence) => reply::silence(&shared, &line).await,
-        Ok(Payment::Drop) => reply::nothing(&line),
+        Ok(Payment::Silence) => reply::silence(shared, line).await,
+        Ok(Payment::Drop) => reply::nothing(line),
         Err(PayError::OtherBody(field)) => other_body(field),
         Err(PayError::Journal(error)) => unrecorded(&error),
     }
 }
 
-/// `GET /v1/charges/{idempotency_key}`
+/// `GET /v1/charges/{idempotency_key}`, `GET /v1/payouts/{idempotency_key}`
 pub(super) async fn inquire(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(line): ConnectInfo<Line>,
@@ -116,7 +132,7 @@ pub(super) async fn inquire(
     }
 }
 
-/// `GET /v1/charges`: the entire record, each line a charge. The lines are no snapshot of one
+/// `GET /v1/charges`: the entire record, each line a charge or a payout. The lines are no snapshot of one
 /// moment, but each line is whole.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! A charge: what is asked for, what it meets, what becomes of it.
+//! A charge or a payout: what is asked for, what it meets, what becomes of it.
 //!
 //! Start at [`Fate::begin`]: it is the one place that says what each fate does to the money and
 //! what the caller gets to know of it.
@@ -21,6 +21,34 @@ pub(super) struct Order<'a> {
     /// `manual`: guaranteed only, until it is captured or voided.
     #[serde(borrow, default)]
     pub(super) capture: Option<Cow<'a, str>>,
+}
+
+/// The body of a payout, as it arrived.
+#[derive(Deserialize)]
+pub(super) struct PayoutBody<'a> {
+    #[serde(borrow)]
+    payment_id: Cow<'a, str>,
+    #[serde(borrow)]
+    amount: Cow<'a, str>,
+    #[serde(borrow)]
+    currency: Cow<'a, str>,
+    #[serde(borrow)]
+    reference: Cow<'a, str>,
+}
+
+/// What the record has as the payment method of a payout, before its reference.
+const PAYOUT: &str = "payout:";
+
+impl<'a> From<PayoutBody<'a>> for Order<'a> {
+    fn from(body: PayoutBody<'a>) -> Self {
+        Self {
+            payment_id: body.payment_id,
+            amount: body.amount,
+            currency: body.currency,
+            payment_method: Cow::Owned([PAYOUT, &body.reference].concat()),
+            capture: None,
+        }
+    }
 }
 
 impl Order<'_> {
@@ -66,6 +94,9 @@ pub(super) enum Fate {
 
 impl Fate {
     pub(super) fn of_method(payment_method: &str) -> Option<Self> {
+        if let Some(reference) = payment_method.strip_prefix(PAYOUT) {
+            return Self::of_reference(reference);
+        }
         match payment_method {
             "card_declined" => Some(Self::Declined(DeclineReason::CardDeclined)),
             "card_insufficient" => Some(Self::Declined(DeclineReason::InsufficientCardFunds)),
@@ -77,6 +108,17 @@ impl Fate {
             "card_never_known" => Some(Self::NeverKnown),
             "card_processing" => Some(Self::Processing),
             "card_slow" => Some(Self::Succeeds),
+            _ => None,
+        }
+    }
+
+    fn of_reference(reference: &str) -> Option<Self> {
+        match reference {
+            "payout_declined" => Some(Self::Declined(DeclineReason::PayoutDeclined)),
+            "payout_lost_answer" => Some(Self::ChargedThenSilent),
+            "payout_timeout" => Some(Self::SilentThenNormal),
+            "payout_done_then_error" => Some(Self::ChargedThenError),
+            "payout_never_known" => Some(Self::NeverKnown),
             _ => None,
         }
     }
@@ -103,6 +145,7 @@ impl Fate {
 pub(super) enum DeclineReason {
     CardDeclined,
     InsufficientCardFunds,
+    PayoutDeclined,
 }
 
 impl DeclineReason {
@@ -110,6 +153,7 @@ impl DeclineReason {
         match self {
             Self::CardDeclined => "card_declined",
             Self::InsufficientCardFunds => "insufficient_card_funds",
+            Self::PayoutDeclined => "payout_declined",
         }
     }
 }

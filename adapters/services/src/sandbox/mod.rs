@@ -34,11 +34,21 @@
 //! | `card_risk_error` | the risk evaluation answers 500 |
 //! | anything else | charged; risk is low, with a score from 0 to 30 drawn from the user id |
 //!
+//! | `reference` of a payout | what happens |
+//! | --- | --- |
+//! | `payout_declined` | 402, reason `payout_declined` |
+//! | `payout_lost_answer` | paid out, the answer never comes; a repeat is answered |
+//! | `payout_done_then_error` | paid out, yet answered 500; inquiry says succeeded |
+//! | `payout_timeout` | first request: not paid out, never answered; the second is paid out |
+//! | `payout_never_known` | never paid out, never answered, every inquiry answers 503 |
+//! | anything else | paid out |
+//!
 //! | call | answers |
 //! | --- | --- |
 //! | `POST /v1/risk/evaluations` | 200 `{"level","score"}` |
 //! | `POST /v1/charges` | 201, 202, 402; 422 for a key that is used with another body |
 //! | `GET /v1/charges/{idempotency_key}` | 200 with the status, 404 `not_found` |
+//! | `POST /v1/payouts`, `GET /v1/payouts/{idempotency_key}` | as for a charge |
 //! | `POST /v1/charges/{key}/capture`, `/void`, `/refunds` | 201, 402; 404 without such a charge |
 //! | `GET /v1/charges/{key}/capture`, `/void`, `/refunds/{refund_id}` | 200 with the status, 404 `not_found` |
 //! | `GET /v1/charges` | the entire record as NDJSON |
@@ -112,6 +122,15 @@ pub const MAGIC: &[(&str, &str)] = &[
     ("card_medium_risk", "risk level medium, score 60"),
     ("card_risk_timeout", "risk never answers"),
     ("card_risk_error", "risk answers 500"),
+];
+
+/// What each magic reference of a payout does, for `--help`; any other reference succeeds.
+pub const MAGIC_REFERENCES: &[(&str, &str)] = &[
+    ("payout_declined", "declined: 402 payout_declined"),
+    ("payout_lost_answer", "paid out, the answer never comes; a repeat is answered"),
+    ("payout_done_then_error", "paid out, answers 500; inquiry says succeeded"),
+    ("payout_timeout", "first request not paid out and never answered, then normal"),
+    ("payout_never_known", "never answered, every inquiry answers 503: ends in review"),
 ];
 
 /// The largest request body, in bytes; a charge is some 150.
@@ -259,6 +278,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/risk/evaluations", post(risk::evaluate))
         .route("/v1/charges", post(channel::pay).get(channel::list))
         .route("/v1/charges/{idempotency_key}", get(channel::inquire))
+        .route("/v1/payouts", post(channel::pay_out))
+        .route("/v1/payouts/{idempotency_key}", get(channel::inquire))
         .route("/v1/charges/{idempotency_key}/capture", post(changes::capture).get(changes::inquire_capture))
         .route("/v1/charges/{idempotency_key}/void", post(changes::void).get(changes::inquire_void))
         .route("/v1/charges/{idempotency_key}/refunds", post(changes::refund))

@@ -20,9 +20,7 @@ fn holding_the_same_amount_twice_changes_nothing() {
 #[test]
 fn a_hold_is_repeated_even_on_an_account_that_could_not_hold_any_more() {
     let [opened, deposited, held] = with_hold();
-    given([opened, deposited, held, withdrawn(usd("15.00")), frozen()])
-        .when(hold(usd("10.00")))
-        .then_nothing();
+    given([opened, deposited, held, debited(usd("15.00")), frozen()]).when(hold(usd("10.00"))).then_nothing();
 }
 
 #[test]
@@ -48,6 +46,22 @@ fn capturing_a_hold_spends_it() {
     let [opened, deposited, held] = with_hold();
     let after = [opened, deposited, held, captured(usd("10.00"), no_usd())];
     shows(after, usd("15.00"), no_usd(), usd("15.00"));
+}
+
+#[test]
+fn what_is_withdrawn_is_all_of_a_hold() {
+    given(with_hold()).when(withdraw()).then([withdrawn(usd("10.00"))]);
+    let [opened, deposited, held] = with_hold();
+    let after = [opened, deposited, held, withdrawn(usd("10.00"))];
+    shows(after.clone(), usd("15.00"), no_usd(), usd("15.00"));
+    let refusal = AccountError::HoldNotFound { payment_id: payment(PAYMENT) };
+    given(after).when(withdraw()).then_refused(refusal);
+}
+
+#[test]
+fn a_hold_is_withdrawn_from_a_frozen_account_too() {
+    let [opened, deposited, held] = with_hold();
+    given([opened, deposited, held, frozen()]).when(withdraw()).then([withdrawn(usd("10.00"))]);
 }
 
 #[test]

@@ -70,7 +70,9 @@ fn a_closed_account_can_be_neither_frozen_nor_unfrozen() {
 fn an_empty_account_can_be_closed() {
     given([opened()]).when(close()).then([closed()]);
     given([opened(), frozen()]).when(close()).then([closed()]);
-    given([opened(), deposited(usd("5.00")), withdrawn(usd("5.00"))]).when(close()).then([closed()]);
+    given([opened(), deposited(usd("5.00")), held(usd("5.00")), withdrawn(usd("5.00"))])
+        .when(close())
+        .then([closed()]);
 }
 
 #[test]
@@ -86,7 +88,7 @@ fn an_account_with_money_cannot_be_closed() {
 
 #[test]
 fn what_clients_ask_of_accounts_is_not_for_those_of_the_system() {
-    let asked = [deposit(usd("1.00")), withdraw(usd("1.00")), freeze(), unfreeze(), close()];
+    let asked = [deposit(usd("1.00")), withdraw(), freeze(), unfreeze(), close()];
     for command in asked {
         given([system_opened()]).when(command).then_refused(AccountError::OfTheSystem);
     }
@@ -97,7 +99,7 @@ fn nothing_can_be_asked_of_an_account_that_was_never_opened() {
     let amount = usd("1.00");
     let commands = [
         deposit(amount),
-        withdraw(amount),
+        withdraw(),
         credit(amount),
         debit(amount),
         hold(amount),

@@ -1,4 +1,4 @@
-//! Deposit, withdraw, credit, debit.
+//! Deposit, credit, debit.
 
 use super::*;
 
@@ -7,7 +7,6 @@ fn money_comes_in_and_leaves() {
     let history = [opened(), deposited(usd("10.00"))];
     given([opened()]).when(deposit(usd("10.00"))).then([deposited(usd("10.00"))]);
     given([opened()]).when(credit(usd("10.00"))).then([credited(usd("10.00"))]);
-    given(history.clone()).when(withdraw(usd("10.00"))).then([withdrawn(usd("10.00"))]);
     given(history).when(debit(usd("10.00"))).then([debited(usd("10.00"))]);
 }
 
@@ -18,7 +17,7 @@ fn a_balance_is_what_came_in_less_what_left() {
             opened(),
             deposited(usd("10.00")),
             credited(usd("2.50")),
-            withdrawn(usd("1.25")),
+            withdrawn_at_once(usd("1.25")),
             debited(usd("0.25")),
             held(usd("4.00")),
         ],
@@ -31,7 +30,7 @@ fn a_balance_is_what_came_in_less_what_left() {
 #[test]
 fn a_user_cannot_spend_more_than_is_available() {
     let history = [opened(), deposited(usd("10.00"))];
-    for spend in [withdraw(usd("10.01")), debit(usd("10.01")), hold(usd("10.01"))] {
+    for spend in [debit(usd("10.01")), hold(usd("10.01"))] {
         given(history.clone()).when(spend).then_refused(insufficient(usd("10.00"), usd("10.01")));
     }
 }
@@ -39,10 +38,10 @@ fn a_user_cannot_spend_more_than_is_available() {
 #[test]
 fn what_is_held_is_not_available() {
     let history = [opened(), deposited(usd("10.00")), held(usd("9.00"))];
-    for spend in [withdraw(usd("1.01")), debit(usd("1.01")), hold_for(OTHER_PAYMENT, usd("1.01"))] {
+    for spend in [debit(usd("1.01")), hold_for(OTHER_PAYMENT, usd("1.01"))] {
         given(history.clone()).when(spend).then_refused(insufficient(usd("1.00"), usd("1.01")));
     }
-    given(history).when(withdraw(usd("1.00"))).then([withdrawn(usd("1.00"))]);
+    given(history).when(debit(usd("1.00"))).then([debited(usd("1.00"))]);
 }
 
 #[test]
@@ -57,7 +56,7 @@ fn money_may_enter_a_frozen_account_but_not_leave_it() {
     let history = [opened(), deposited(usd("10.00")), frozen()];
     given(history.clone()).when(deposit(usd("1.00"))).then([deposited(usd("1.00"))]);
     given(history.clone()).when(credit(usd("1.00"))).then([credited(usd("1.00"))]);
-    for spend in [withdraw(usd("1.00")), debit(usd("1.00")), hold(usd("1.00"))] {
+    for spend in [debit(usd("1.00")), hold(usd("1.00"))] {
         given(history.clone()).when(spend).then_refused(AccountError::Frozen);
     }
 }
@@ -65,8 +64,8 @@ fn money_may_enter_a_frozen_account_but_not_leave_it() {
 #[test]
 fn money_may_leave_again_once_an_account_is_unfrozen() {
     given([opened(), deposited(usd("10.00")), frozen(), unfrozen()])
-        .when(withdraw(usd("10.00")))
-        .then([withdrawn(usd("10.00"))]);
+        .when(debit(usd("10.00")))
+        .then([debited(usd("10.00"))]);
 }
 
 #[test]
@@ -77,7 +76,7 @@ fn a_frozen_system_account_gives_nothing_either() {
 #[test]
 fn nothing_moves_on_a_closed_account() {
     let amount = usd("1.00");
-    for command in [deposit(amount), credit(amount), withdraw(amount), debit(amount), hold(amount)] {
+    for command in [deposit(amount), credit(amount), debit(amount), hold(amount)] {
         given([opened(), closed()]).when(command).then_refused(AccountError::Closed);
     }
 }
@@ -86,7 +85,7 @@ fn nothing_moves_on_a_closed_account() {
 fn an_account_takes_its_own_currency_only() {
     let amount = eur("1.00");
     let history = [opened(), deposited(usd("10.00")), held_for(OTHER_PAYMENT, usd("2.00"))];
-    for command in [deposit(amount), credit(amount), withdraw(amount), debit(amount), hold(amount)] {
+    for command in [deposit(amount), credit(amount), debit(amount), hold(amount)] {
         given(history.clone()).when(command).then_refused(wrong_currency());
     }
 }
@@ -109,7 +108,7 @@ fn a_system_account_below_zero_has_a_limit_too() {
 #[test]
 fn the_largest_amount_comes_in_and_leaves_again() {
     given([opened()]).when(deposit(most())).then([deposited(most())]);
-    given([opened(), deposited(most())]).when(withdraw(most())).then([withdrawn(most())]);
+    given([opened(), deposited(most())]).when(debit(most())).then([debited(most())]);
     given([opened(), deposited(most())]).when(hold(most())).then([held(most())]);
 }
 
@@ -123,8 +122,7 @@ fn only_positive_amounts_move() {
         let commands = [
             AccountCommand::Credit { posting_id: posting_id.clone(), amount, payment_id: None },
             AccountCommand::Debit { posting_id: posting_id.clone(), amount, payment_id: None },
-            AccountCommand::Deposit { posting_id: posting_id.clone(), amount, reference: reference.clone() },
-            AccountCommand::Withdraw { posting_id, amount, reference },
+            AccountCommand::Deposit { posting_id, amount, reference },
             AccountCommand::Hold { payment_id: payment(OTHER_PAYMENT), amount },
             AccountCommand::Hold { payment_id: payment(PAYMENT), amount },
             AccountCommand::CaptureHold { payment_id: payment(PAYMENT), amount },

@@ -133,6 +133,13 @@ fn a_transfer_is_not_refunded_through_the_channel() {
 }
 
 #[test]
+fn what_was_paid_out_is_not_refunded() {
+    given(then(reserved(withdrawal()), [completed(usd("25.00"))]))
+        .when(start_refund("R1", usd("1.00")))
+        .then_refused(PaymentError::WithdrawalNotRefundable);
+}
+
+#[test]
 fn the_id_of_a_refund_that_failed_is_not_used_again() {
     let history =
         [completed(usd("25.00")), refund_started("R1", usd("5.00")), refund_failed("R1", usd("5.00"))];

@@ -37,6 +37,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("http.max_headers", "7", "must be 8 to 10000"),
     ("http.max_connections", "0", "must be 1 to 1000000"),
     ("http.max_in_flight", "0", "must be 1 to 1000000"),
+    ("http.overload_target_ms", "0", "must be 1 to 60000"),
     ("http.shutdown_notice_ms", "86400001", "must be 0 to 86400000"),
     ("http.drain_timeout_ms", "86400001", "must be 0 to 86400000"),
     ("saga.payment_timeout_ms", "0", "must be 1 to 86400000"),

@@ -1,14 +1,16 @@
 //! Accounts.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::accounts::EntryView;
-use crate::answers::AccountBody;
+use crate::answers::{AccountBody, PaymentBody};
 use crate::openapi::examples;
 use crate::openapi::operation::{Body, Operation, Scope, get, post};
 use crate::openapi::problems::{ACCOUNT, AMOUNT, FIELDS, ID_IN_PATH};
 use crate::openapi::requests;
 use crate::reading::Page;
+
+use super::payments::under_way;
 
 const TAG: &str = "Accounts";
 
@@ -63,23 +65,32 @@ fn movements(account: &Body) -> Vec<Operation> {
             .takes(&requests::MOVEMENT, &movement)
             .answers(201, "The account behind it.", account, &examples::account())
             .problems(&[ID_IN_PATH, AMOUNT, FIELDS, ACCOUNT, &["balance_overflow", "currency_mismatch"]]),
-        post(
-            "/api/v1/accounts/{account_id}/withdrawals",
-            "withdraw",
-            Scope::Write,
-            "Withdraw from an account",
-        )
-        .of(TAG)
-        .takes(&requests::MOVEMENT, &movement)
-        .answers(201, "The account behind it.", account, &examples::account())
-        .problems(&[ID_IN_PATH, AMOUNT, FIELDS, ACCOUNT])
-        .problems(&[&[
-            "account_frozen",
-            "balance_overflow",
-            "currency_mismatch",
-            "insufficient_funds",
-        ]]),
+        withdraw(&movement),
     ]
+}
+
+fn withdraw(movement: &Value) -> Operation {
+    let path = "/api/v1/accounts/{account_id}/withdrawals";
+    let made = Body::positioned::<PaymentBody<'_>>("PaymentMade");
+    post(path, "withdraw", Scope::Write, "Withdraw from an account")
+        .of(TAG)
+        .says(
+            "Paid out through the payment channel, to where the user has told it. It is a payment of the kind \
+             `withdrawal`: it passes the risk service, its amount is held until the channel has answered, and it is \
+             read, and reviewed where the channel never answers, as a payment. One that failed is a problem that names \
+             it; nothing is held then.",
+        )
+        .takes(&requests::MOVEMENT, movement)
+        .answers(201, "The amount is paid out.", &made, &examples::paid_out())
+        .answers(
+            202,
+            "The outcome is not known yet; it goes on. Repeat the request, or read the payment.",
+            &under_way(),
+            &examples::processing(),
+        )
+        .problems(&[ID_IN_PATH, AMOUNT, FIELDS, ACCOUNT])
+        .problems(&[&["account_frozen", "channel_declined", "channel_unavailable", "currency_mismatch"]])
+        .problems(&[&["insufficient_funds", "reviewed_not_paid", "risk_rejected", "risk_unavailable"]])
 }
 
 fn states(account: &Body) -> Vec<Operation> {

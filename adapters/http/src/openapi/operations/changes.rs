@@ -76,6 +76,7 @@ fn refund() -> Operation {
             &["account_closed", "balance_overflow", "channel_unavailable"],
         ])
         .problems(&[&["refund_declined", "refund_too_large", "too_many_refunds", "transfer_not_refundable"]])
+        .problems(&[&["withdrawal_not_refundable"]])
 }
 
 fn list_refunds() -> Operation {

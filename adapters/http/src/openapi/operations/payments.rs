@@ -62,15 +62,19 @@ pub(super) fn all() -> Vec<Operation> {
     ]
 }
 
-fn make(path: &'static str, id: &str, summary: &str) -> Operation {
-    let made = Body::positioned::<PaymentBody<'_>>("PaymentMade");
-    let under_way = Body::any_of(
+/// A payment of which it is not known yet what becomes of it.
+pub(super) fn under_way() -> Body {
+    Body::any_of(
         "PaymentUnderWay",
         [
             Body::positioned::<PaymentBody<'_>>("PaymentMade"),
             Body::positioned::<ProcessingBody<'_>>("PaymentProcessing"),
         ],
-    );
+    )
+}
+
+fn make(path: &'static str, id: &str, summary: &str) -> Operation {
+    let made = Body::positioned::<PaymentBody<'_>>("PaymentMade");
     post(path, id, Scope::Write, summary)
         .of(TAG)
         .says(
@@ -84,7 +88,7 @@ fn make(path: &'static str, id: &str, summary: &str) -> Operation {
         .answers(
             202,
             "The outcome is not known yet; it goes on. Repeat the request, or read the payment.",
-            &under_way,
+            &under_way(),
             &examples::processing(),
         )
         .problems(&[AMOUNT, FIELDS, MAKING])

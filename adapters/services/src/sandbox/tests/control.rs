@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::sandbox::MAGIC;
 use crate::sandbox::change::{ChangeFate, ChangeKind};
 use crate::sandbox::charge::Fate;
 use crate::sandbox::risk::Assessment;
+use crate::sandbox::{MAGIC, MAGIC_REFERENCES};
 
 #[test]
 fn every_magic_method_does_something_and_is_in_the_table_of_the_module() {
@@ -22,6 +22,16 @@ fn every_magic_method_does_something_and_is_in_the_table_of_the_module() {
         let meanings = usize::from(charged) + usize::from(assessed) + changed;
         assert_eq!(meanings, 1, "{method} is magic in one place");
         assert!(module.contains(&format!("//! | `{method}` |")), "{method} is documented");
+    }
+}
+
+#[test]
+fn every_magic_reference_does_something_and_is_in_the_table_of_the_module() {
+    let module = include_str!("../mod.rs");
+    for (reference, _) in MAGIC_REFERENCES {
+        assert!(Fate::of_method(&format!("payout:{reference}")).is_some(), "{reference} is magic");
+        assert!(Fate::of_method(reference).is_none(), "{reference} is magic for payouts only");
+        assert!(module.contains(&format!("//! | `{reference}` |")), "{reference} is documented");
     }
 }
 
