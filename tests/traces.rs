@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use crate::support::collector::{Collector, Span};
 use crate::support::receiver::{Receiver, Say};
+use crate::support::store::{hold_commits_of, let_commits_go};
 use crate::support::webhooks::{EAGER, register};
 use crate::support::{Payment, Scene, eventually};
 
@@ -259,5 +261,40 @@ async fn which_time_limit_was_over_is_told_by_the_span_that_waited() {
         .await;
     }
     scene.client.settled("late", Duration::from_secs(20)).await;
+    scene.end_settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_the_store_and_of_a_request_are_told_as_well() {
+    let collector = Collector::start().await;
+    let limits = [
+        ("PAYMENTS_STORE__TIMEOUT_MS", "400"),
+        ("PAYMENTS_HTTP__REQUEST_TIMEOUT_MS", "1500"),
+        ("PAYMENTS_HTTP__BODY_TIMEOUT_MS", "1000"),
+    ];
+    let scene = Scene::start_with("traces-limits", &[&limits[..], &collector.settings()].concat());
+    scene.account("alice", "USD", "100.00").await;
+    let told = async |span: &str, kind: &str| {
+        eventually(kind, async || {
+            let spans = collector.of_trace(CALLERS_TRACE);
+            spans.iter().any(|found| found.name == span && found.says("error.type") == kind)
+        })
+        .await;
+    };
+
+    let held = hold_commits_of(PgConnection::connect(&scene.database_url()).await.unwrap()).await;
+    let paid = pay_in_a_trace(&scene, "stored-late", true).await;
+    let_commits_go(held).await;
+    assert_eq!(paid["code"], "outcome_unknown", "{paid}");
+    told("eventstore.append", "timeout").await;
+
+    scene.sandbox_behaves(&json!({ "stalled": true })).await;
+    let paid = pay_in_a_trace(&scene, "answered-late", true).await;
+    assert_eq!(paid["code"], "outcome_unknown", "{paid}");
+    scene.sandbox_behaves(&json!({})).await;
+    told("POST /api/v1/payments", "request_timeout").await;
+    for payment in ["stored-late", "answered-late"] {
+        scene.client.settled(payment, Duration::from_secs(20)).await;
+    }
     scene.end_settled().await;
 }

@@ -31,7 +31,11 @@ pub(crate) fn submit<F: Future>(unit: std::pin::Pin<&mut F>) {
 
 /// A transaction that lets nobody commit an append while it is open.
 pub(crate) async fn hold_all_commits(database: &TestDatabase) -> PgConnection {
-    let mut connection = database.connect().await;
+    hold_commits_of(database.connect().await).await
+}
+
+/// The same on a connection to any database with a log.
+pub(crate) async fn hold_commits_of(mut connection: PgConnection) -> PgConnection {
     sqlx::query("begin").execute(&mut connection).await.unwrap();
     sqlx::query("select position from event_log_head for update").execute(&mut connection).await.unwrap();
     connection

@@ -104,20 +104,21 @@ impl Admission {
         let limit = if calm >= CALM {
             self.most
         } else {
-            let before = self.limit.load(Ordering::Relaxed);
-            within_target(before, ended - window.ended, passed, self.target)
-                .clamp(LEAST.min(self.most), self.most)
+            let pace = within_target(ended - window.ended, passed, self.target);
+            // At once when an overload begins; then half way each time, since a window's count is uneven.
+            let begins = window.calm >= CALM;
+            let limit = if begins { pace } else { usize::midpoint(self.limit.load(Ordering::Relaxed), pace) };
+            limit.clamp(LEAST.min(self.most), self.most)
         };
         self.limit.store(limit, Ordering::Relaxed);
         *window = Window { began: now, busy, ended, refused, calm };
     }
 }
 
-/// How many end within the target, at the pace of `ended` in `passed`; half way there from `before`, since a
-/// window is short and its count uneven.
-fn within_target(before: usize, ended: u64, passed: Duration, target: Duration) -> usize {
+/// How many end within the target, at the pace of `ended` in `passed`.
+fn within_target(ended: u64, passed: Duration, target: Duration) -> usize {
     let pace = u128::from(ended) * target.as_nanos() / passed.as_nanos().max(1);
-    usize::midpoint(before, usize::try_from(pace).unwrap_or(usize::MAX))
+    usize::try_from(pace).unwrap_or(usize::MAX)
 }
 
 /// How long all workers of this runtime were busy since it began, and how many there are.
@@ -148,14 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_comes_to_what_ends_within_the_target() {
-        let (window, target) = (Duration::from_millis(200), Duration::from_millis(250));
-        // 1,000 a second: 250 within the target.
-        let mut limit = 512;
-        for _ in 0..12 {
-            limit = within_target(limit, 200, window, target);
-        }
-        assert_eq!(limit, 250);
+    fn the_pace_is_what_ends_within_the_target() {
+        // 1,000 a second.
+        let of_target =
+            |target| within_target(200, Duration::from_millis(200), Duration::from_millis(target));
+        assert_eq!((of_target(250), of_target(100), of_target(0)), (250, 100, 0));
+        assert_eq!(within_target(0, Duration::ZERO, Duration::from_secs(1)), 0);
     }
 
     /// Keeps a worker busy, as requests do that are worked on.

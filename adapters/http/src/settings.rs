@@ -132,7 +132,7 @@ impl Default for HttpSettings {
             request_timeout: Duration::from_secs(10),
             body_limit: 64 * 1024,
             max_in_flight: 512,
-            overload_target: Duration::from_millis(200),
+            overload_target: Duration::from_millis(150),
             max_running: 20_000,
             max_connections: 10_000,
             max_followers: 64,

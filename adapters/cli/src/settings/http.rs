@@ -112,7 +112,7 @@ impl Default for Http {
             max_headers: 100,
             max_connections: 10_000,
             max_in_flight: 512,
-            overload_target_ms: 200,
+            overload_target_ms: 150,
             shutdown_notice_ms: 0,
             drain_timeout_ms: 10_000,
         }
