@@ -381,19 +381,19 @@ pub(crate) const KINDS: &[Kind] = &[
     kind(422, "transfer_not_refundable", "", "A transfer cannot be refunded.", "Transfer it back."),
     kind(
         422,
-        "withdrawal_not_refundable",
-        "",
-        "A withdrawal cannot be refunded.",
-        "Deposit what comes back.",
-    ),
-    kind(
-        422,
         "unknown_field",
         "ammount",
         "There is no field `ammount` here; the fields are `user_id`, `currency`.",
         CORRECT,
     ),
     kind(422, "unknown_parameter", "page", "There is no parameter `page` here.", CORRECT),
+    kind(
+        422,
+        "withdrawal_not_refundable",
+        "",
+        "A withdrawal cannot be refunded.",
+        "Deposit what comes back.",
+    ),
     kind(422, "wrong_type", "amount", "`amount` must be a number, or a string such as \"12.34\".", CORRECT),
     kind(
         429,
