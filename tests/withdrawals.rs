@@ -134,3 +134,27 @@ async fn a_payout_that_the_channel_never_tells_of_is_reviewed() {
     assert_eq!(scene.client.pay(&Payment::of("alice", "p", "10.00")).await.status, 201);
     scene.end_settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_that_a_review_finds_made_is_booked() {
+    let limits = [("PAYMENTS_SAGA__PAYMENT_TIMEOUT_MS", "500"), ("PAYMENTS_SAGA__REVIEW_AFTER_MS", "1500")];
+    let scene = Scene::start_with("withdrawal-reviewed-paid", &limits);
+    let account = scene.account("alice", "USD", "10.00").await;
+    // Paid out, and then the channel says nothing more.
+    let first = withdraw(&scene, &account, "w", "payout_lost_answer").await;
+    scene.sandbox_behaves(&json!({ "stalled": true })).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    let payment_id = id(&first).to_owned();
+    eventually("the payout is in review", async || {
+        scene.client.payment(&payment_id).await.body["status"] == "needs_review"
+    })
+    .await;
+    scene.sandbox_behaves(&json!({})).await;
+    let made = scene.charge(&payment_id).await.unwrap();
+    let told = json!({ "outcome": "paid", "transaction_id": made["transaction_id"], "reason": "the channel's report" });
+    let resolved = scene.client.change(&payment_id, "review", "r", &told).await;
+    assert_eq!((resolved.status, &resolved.body["status"]), (200, &json!("completed")), "{}", resolved.text);
+    assert_eq!(scene.balance(&account).await, ["6.00", "0.00", "6.00"]);
+    assert!(scene.events(&payment_id).await.contains(&"FundsWithdrawn".to_owned()));
+    assert_eq!(scene.end_settled().await.completed.len(), 1);
+}
